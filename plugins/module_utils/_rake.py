@@ -101,9 +101,7 @@ def job_arguments_json(value: t.Sequence[t.Any]) -> str:
         ) from exc
 
 
-def shell_command(
-    name: str, arguments: t.Sequence[str] = (), program: t.Sequence[str] = DEFAULT_PROGRAM
-) -> str:
+def shell_command(name: str, arguments: t.Sequence[str] = (), program: t.Sequence[str] = DEFAULT_PROGRAM) -> str:
     """Return the line that a person can paste into a shell to run the task.
 
     :raises GitLabError: as :func:`task`.

@@ -28,7 +28,7 @@ ARGUMENT_COUNT = 4
 
 # Mostly characters that mean something to Rake, to Ruby, to JSON or to a shell; some of everything else.
 awkward = st.sampled_from(list("\\,[]{}\"'`$#!?*~;&|<>()=:%^ \t\r\f\v-aZ0_é☃𝄞\x01\x1b\x7f\x85\u2028"))
-characters = st.one_of(awkward, st.characters(blacklist_categories=("Cs",), blacklist_characters="\0\n"))
+characters = st.one_of(awkward, st.characters(codec="utf-8", exclude_characters="\0\n"))
 argument = st.text(characters, min_size=1, max_size=12)
 arguments = st.lists(argument, min_size=1, max_size=ARGUMENT_COUNT)
 
@@ -38,7 +38,7 @@ scalar = st.one_of(
     st.booleans(),
     st.integers(),
     st.floats(allow_nan=False, allow_infinity=False),
-    st.text(st.one_of(awkward, st.characters(blacklist_categories=("Cs",), blacklist_characters="\0"))),
+    st.text(st.one_of(awkward, st.characters(codec="utf-8", exclude_characters="\0"))),
 )
 json_value = st.recursive(
     scalar, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=3), inner, max_size=3)
@@ -58,13 +58,15 @@ class Server:
         )
 
     def ask(self, element: str) -> t.Any:
-        assert self._process.stdin is not None and self._process.stdout is not None
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
         self._process.stdin.write(json.dumps(element) + "\n")
         self._process.stdin.flush()
         return json.loads(self._process.stdout.readline())
 
     def close(self) -> int:
-        assert self._process.stdin is not None and self._process.stdout is not None
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
         self._process.stdin.close()
         self._process.stdout.close()
         return self._process.wait(timeout=30)
@@ -86,7 +88,7 @@ def fixture_tasks() -> t.Iterator[Server]:
     yield from _serve("serve_tasks")
 
 
-def _padded(values: t.Sequence[str]) -> list[str | None]:
+def _padded(values: t.Sequence[str | None]) -> list[str | None]:
     return [*values, *[None] * (ARGUMENT_COUNT - len(values))]
 
 

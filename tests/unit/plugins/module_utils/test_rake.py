@@ -20,15 +20,13 @@ from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._errors impor
 FINALIZE = "gitlab:background_migrations:finalize"
 COPY = "CopyColumnUsingBackgroundMigrationJob"
 
-arguments = st.lists(
-    st.text(st.characters(blacklist_categories=("Cs",), blacklist_characters="\0\n"), min_size=1), min_size=1
-)
+arguments = st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0\n"), min_size=1), min_size=1)
 json_values = st.recursive(
     st.none()
     | st.booleans()
     | st.integers()
     | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(st.characters(blacklist_categories=("Cs",), blacklist_characters="\0")),
+    | st.text(st.characters(codec="utf-8", exclude_characters="\0")),
     lambda inner: st.lists(inner, max_size=3),
 )
 
@@ -36,13 +34,13 @@ json_values = st.recursive(
 DOCUMENTED = [
     (
         "sudo gitlab-rake gitlab:background_migrations:finalize[CopyColumnUsingBackgroundMigrationJob,ci_stages,id,"
-        "'[[\"id\"]\\, [\"id_convert_to_bigint\"]]']",
+        '\'[["id"]\\, ["id_convert_to_bigint"]]\']',
         [COPY, "ci_stages", "id"],
         [["id"], ["id_convert_to_bigint"]],
     ),
     (
         "sudo gitlab-rake gitlab:background_migrations:finalize[CopyColumnUsingBackgroundMigrationJob,taggings,id,"
-        "'[[\"id\"\\, \"taggable_id\"]\\, [\"id_convert_to_bigint\"\\, \"taggable_id_convert_to_bigint\"]]']",
+        '\'[["id"\\, "taggable_id"]\\, ["id_convert_to_bigint"\\, "taggable_id_convert_to_bigint"]]\']',
         [COPY, "taggings", "id"],
         [["id", "taggable_id"], ["id_convert_to_bigint", "taggable_id_convert_to_bigint"]],
     ),
@@ -86,17 +84,17 @@ TASKS = [
 ]
 
 
-@pytest.mark.parametrize("values, expected", QUOTED)
+@pytest.mark.parametrize(("values", "expected"), QUOTED)
 def test_quote_arguments(values: list[str], expected: str) -> None:
     assert _rake.quote_arguments(values) == expected
 
 
-@pytest.mark.parametrize("text, expected", PARSED)
+@pytest.mark.parametrize(("text", "expected"), PARSED)
 def test_parse_arguments(text: str, expected: list[str]) -> None:
     assert _rake.parse_arguments(text) == expected
 
 
-@pytest.mark.parametrize("text, expected", TASKS)
+@pytest.mark.parametrize(("text", "expected"), TASKS)
 def test_parse_task(text: str, expected: tuple[str, list[str]]) -> None:
     assert _rake.parse_task(text) == expected
 
@@ -110,12 +108,13 @@ def test_parsing_is_the_inverse_of_quoting(values: list[str]) -> None:
 @given(st.lists(json_values))
 def test_job_arguments_are_exact_and_always_fit_into_a_task(value: list[t.Any]) -> None:
     text = _rake.job_arguments_json(value)
-    assert text.isascii() and text.isprintable()
+    assert text.isascii()
+    assert text.isprintable()
     assert json.loads(text) == value
     assert _rake.parse_arguments(_rake.quote_arguments(["A", "t", "id", text]))[3] == text
 
 
-@pytest.mark.parametrize("line, configuration, value", DOCUMENTED)
+@pytest.mark.parametrize(("line", "configuration", "value"), DOCUMENTED)
 def test_documented_lines_mean_the_same(line: str, configuration: list[str], value: list[t.Any]) -> None:
     *program, element = shlex.split(line)
     name, documented = _rake.parse_task(element)
@@ -132,7 +131,7 @@ def test_shell_command_is_quoted_only_where_a_shell_would_read_more_than_text() 
 
 
 @pytest.mark.parametrize(
-    "values, reason",
+    ("values", "reason"),
     [
         ([""], "empty"),
         (["a", ""], "empty"),
