@@ -74,19 +74,21 @@ def parse_database_yml(text: str, environment: str = "production") -> list[Conne
     :raises GitLabError: no connection could be read (anchors and flow mappings are not understood).
     """
     entries: dict[str, dict[str, str]] = {}
+    lines = [match for match in map(_LINE.match, text.splitlines()) if match]
     inside, name = False, "main"
-    for line in text.splitlines():
-        match = _LINE.match(line)
-        if not match:
-            continue
-        indent, key = len(match.group("indent")), match.group("key")
-        value = re.sub(r"\s+#.*$", "", match.group("value")).strip("\"'")
+    for position, line in enumerate(lines):
+        indent, key = len(line.group("indent")), line.group("key")
+        value = re.sub(r"(^|\s+)#.*$", "", line.group("value")).strip("\"'")
+        following = len(lines[position + 1].group("indent")) if position + 1 < len(lines) else 0
         if indent == 0:
             inside, name = key == environment, "main"
-        elif inside and indent == 2 and not value and key not in ("socket", "collation", "variables"):
+        elif not inside:
+            continue
+        elif indent == 2 and value:
+            entries.setdefault("main", {}).setdefault(key, value)
+        elif indent == 2 and following > 2:
             name = key
-            entries.setdefault(name, {})
-        elif inside and indent <= 4:
+        elif indent == 4:
             entries.setdefault(name, {}).setdefault(key, value)
     connections = [
         Connection(
