@@ -1,0 +1,11 @@
+# Copyright (c) 2026, The gitlab_fleet.upgrade authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+
+class TestbedError(Exception):
+    """Something was not done; the text says why and what to do about it."""
+
+    __test__ = False  # the name does not make it a test class
