@@ -1,0 +1,28 @@
+# Copyright (c) 2026, The gitlab_fleet.upgrade authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Make ansible_collections.gitlab_fleet.upgrade importable, wherever this checkout lies."""
+
+from __future__ import annotations
+
+import sys
+import types
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+PLACE = ("ansible_collections", "gitlab_fleet", "upgrade")
+
+
+def make_importable() -> None:
+    """Import from the path when the checkout lies where Ansible wants it, else give each name the folder it stands for."""
+    if ROOT.parts[-len(PLACE) :] == PLACE:
+        sys.path.insert(0, str(ROOT.parents[len(PLACE) - 1]))
+        return
+    for depth, folders in enumerate(([], [], [str(ROOT)]), 1):
+        package = types.ModuleType(".".join(PLACE[:depth]))
+        package.__path__ = folders
+        sys.modules[package.__name__] = package
+
+
+make_importable()
