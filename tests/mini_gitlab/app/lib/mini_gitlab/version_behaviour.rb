@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# frozen_string_literal: true
+
+module MiniGitlab
+  # Everything that differs between GitLab versions and is not a matter of
+  # files or tables is decided here, and asked for with MiniGitlab.since?.
+  module VersionBehaviour
+    SINCE = {
+      # gitlab:background_migrations:finalize exists; status 5 exists
+      finalize_task: '14.1',
+      finalizing_status: '14.1',
+      # the check's text says sudo and gives the documentation's address
+      sudo_in_check: '14.2',
+      # gitlab:db:mark_migration_complete works per connection, with other texts
+      mark_complete_per_database: '14.3',
+      status_task: '14.3',
+      # rake tasks per database, "Database: main"
+      tasks_per_database: '14.9',
+      # job_arguments are parsed once (14.9 parsed them twice)
+      arguments_parsed_once: '14.10',
+      # state_machine in the place of enum
+      state_machines: '14.10',
+      transition_logs: '14.10',
+      # the check prints arguments as compact JSON
+      compact_arguments_in_check: '14.10',
+      gitlab_schema: '15.0',
+      # the check finalizes by itself unless told not to, and refuses to run in a transaction
+      inline_finalize: '15.1',
+      # restricted state changes, attempts reset by finalize, text of FailedToFinalize
+      restricted_transitions: '16.0',
+      finalize_resets_attempts: '16.0',
+      failed_to_finalize_text: '16.0',
+      # one migration per table, several at a time
+      parallel_execution: '16.1',
+      finished_at: '16.1',
+      # "Finalize it manually ... in a `bash` or `sh` shell", newer address
+      manually_in_shell: '16.0',
+      configure_announces_task: '16.0',
+      finalized_status: '17.0',
+      topology_service_line: '18.0',
+      # gitlab:background_migrations:list, show, pause, resume
+      command_line: '18.5',
+      execute_tasks: '18.7',
+      progress_column: '18.9',
+      wait_task: '19.4'
+    }.freeze
+
+    # The double parse existed in 14.9 only.
+    DOUBLE_PARSE_SINCE = '14.9'
+
+    module_function
+
+    def version
+      ENV['MINI_GITLAB_BEHAVE_AS'] || File.read(File.join(MiniGitlab::ROOT, 'VERSION')).strip
+    end
+
+    def since?(switch)
+      at = overrides.fetch(switch.to_s) { version }
+      number(at) >= number(SINCE.fetch(switch))
+    end
+
+    def arguments_parsed_twice?
+      !since?(:arguments_parsed_once) && number(version) >= number(DOUBLE_PARSE_SINCE)
+    end
+
+    def overrides
+      @overrides ||= ENV.fetch('MINI_GITLAB_SWITCHES', '').split(',').to_h { |pair| pair.split('=', 2) }
+    end
+
+    def number(version)
+      Gem::Version.new(version[/\A\d+(\.\d+)*/])
+    end
+  end
+
+  def self.since?(switch)
+    VersionBehaviour.since?(switch)
+  end
+end
