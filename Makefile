@@ -19,8 +19,15 @@ TOOLS := tests/tools
 REQUIREMENTS := tests/requirements
 CACHE := $(CURDIR)/.cache
 
+# PATH as the user has it, also inside a make that this make starts: interpreters are looked for there.
+export USERS_PATH ?= $(PATH)
+FIND := PATH='$(USERS_PATH)' python3 $(TOOLS)/interpreters.py
+
 # The real interpreter behind PYTHON, its version, and the newest ansible-core line that runs on it.
-CHOSEN := $(shell $(PYTHON) $(TOOLS)/interpreters.py default)
+CHOSEN := $(shell $(FIND) choose $(PYTHON))
+ifeq ($(CHOSEN),)
+$(error PYTHON=$(PYTHON) cannot be used)
+endif
 INTERPRETER := $(word 1,$(CHOSEN))
 PYTHON_LINE := $(word 2,$(CHOSEN))
 CORE ?= $(word 3,$(CHOSEN))
@@ -29,7 +36,7 @@ VENV := $(CACHE)/venv-$(PYTHON_LINE)-$(CORE)
 COPY := $(CACHE)/ansible_collections/gitlab_fleet/upgrade
 COLLECTION := gitlab_fleet.upgrade
 
-export PATH := $(VENV)/bin:$(shell $(PYTHON) $(TOOLS)/interpreters.py path)
+export PATH := $(VENV)/bin:$(shell $(FIND) path)
 export ANSIBLE_COLLECTIONS_PATH := $(CACHE)
 export ANSIBLE_HOME := $(CACHE)/ansible-home
 export LC_ALL := C.UTF-8
@@ -165,17 +172,16 @@ tools: $(VENV)/.tools
 
 $(CACHE)/.packages: $(REQUIREMENTS)/apt.txt
 	@mkdir -p $(CACHE)
-	$(PYTHON) $(TOOLS)/packages.py $<
+	python3 $(TOOLS)/packages.py $<
 	@touch $@
 
-$(CACHE)/.testbed-packages: $(wildcard tests/mini_gitlab/apt.txt)
+$(CACHE)/.testbed-packages: $(REQUIREMENTS)/apt-testbed.txt $(wildcard tests/mini_gitlab/apt.txt)
 	@mkdir -p $(CACHE)
-	$(PYTHON) $(TOOLS)/packages.py $^
+	python3 $(TOOLS)/packages.py $^
 	@touch $@
 
 # Made from nothing when the pins change, so that no package of an earlier set stays.
 $(VENV)/.core: $(REQUIREMENTS)/core-$(CORE).txt | $(CACHE)/.packages
-	@test -n '$(INTERPRETER)' || { echo "make: no usable Python. Name one: make PYTHON=/usr/bin/python3.11" >&2; exit 1; }
 	$(INTERPRETER) -m venv --clear $(VENV)
 	$(PIP_INSTALL) -r $<
 	$(VENV)/bin/python -m pip check
@@ -188,12 +194,12 @@ $(VENV)/.tools: $(REQUIREMENTS)/tools.txt $(VENV)/.core
 
 # The working tree at a path that ansible-test, ansible-lint and Python's import all take for a collection.
 copy: $(CACHE)/.packages
-	@$(PYTHON) $(TOOLS)/working_copy.py $(COPY)
+	@python3 $(TOOLS)/working_copy.py $(COPY)
 
 # ansible-test looks for python3.N on PATH, where a shim would fool it.
 interpreters:
-	@$(PYTHON) $(TOOLS)/interpreters.py link $(CACHE)/interpreters
-	@$(PYTHON) $(TOOLS)/ansible_test_home.py $(CACHE)/ansible-test-home
+	@$(FIND) link $(CACHE)/interpreters
+	@python3 $(TOOLS)/ansible_test_home.py $(CACHE)/ansible-test-home
 
 testbed: $(CACHE)/.testbed-packages
 	@test "$$(id -u)" = 0 || { echo "make: the test hosts need root: run this target with sudo." >&2; exit 1; }

@@ -18,7 +18,9 @@ HEADER_LINES = 12
 
 # Paths of one developer's or one CI machine, and hosts of package registries: which of them is asked is the user's setting.
 FORBIDDEN = {
-    "a path of one machine": re.compile(r"(?<![\w./}-])/(?:home/(?!git\b)[a-z]|Users/|work/|workspace/|root/\.(?!ssh\b))"),
+    "a path of one machine": re.compile(
+        r"(?<![\w./}-])/(?:home/(?!git\b)[a-z]|Users/|work/|workspace/|root/\.(?!ssh\b))"
+    ),
     "a package registry": re.compile(
         r"\b(?:pypi|test\.pypi|rubygems|registry\.npmjs|proxy\.golang)\.org\b|\bpythonhosted\.org\b|\b(?:deb|security|ftp)\.debian\.org\b"
     ),

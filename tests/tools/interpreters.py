@@ -7,9 +7,9 @@
 A version manager's shim is no interpreter: it starts one, or fails when its version is not the chosen one. ansible-test
 would take it for what it says. So shims are left out of PATH, and the interpreters behind them are looked for instead.
 
-    interpreters.py default [PYTHON]   the interpreter, its version and the newest ansible-core line it runs
-    interpreters.py path               PATH without folders of shims
-    interpreters.py link DIR           fill DIR with links named python3.N, one for each version found
+    interpreters.py choose PYTHON   the interpreter behind this name, its version and the newest ansible-core line it runs
+    interpreters.py path            PATH without folders of shims
+    interpreters.py link DIR        fill DIR with links named python3.N, one for each version found
 """
 
 from __future__ import annotations
@@ -81,6 +81,15 @@ def find_all(path: str) -> dict[Version, str]:
     return dict(sorted(found.items()))
 
 
+def choose(python: str, path: str) -> tuple[str, Version] | None:
+    """Return the interpreter behind a name. A shim may refuse to start a version that is there: then that one is meant."""
+    try:
+        return ask(python)
+    except (OSError, subprocess.CalledProcessError):
+        wanted = {f"python{text(version)}": (executable, version) for version, executable in find_all(path).items()}
+        return wanted.get(python)
+
+
 def newest_core(version: Version) -> str | None:
     """Return the newest tested ansible-core line that runs on this Python, if any."""
     lines = [line for line, (oldest, newest) in CORE_LINES.items() if oldest <= version <= newest]
@@ -104,16 +113,12 @@ def link(directory: Path, interpreters: t.Mapping[Version, str]) -> None:
 def main(arguments: list[str]) -> int:
     path = os.environ.get("PATH", os.defpath)
     command, *rest = arguments or [""]
-    if command == "default":
-        python = rest[0] if rest else sys.executable
-        try:
-            executable, version = ask(python)
-        except (OSError, subprocess.CalledProcessError) as error:
-            print(
-                f"{python} does not run ({error}). Name a real interpreter: make PYTHON=/usr/bin/python3.11",
-                file=sys.stderr,
-            )
+    if command == "choose" and len(rest) == 1:
+        chosen = choose(rest[0], path)
+        if chosen is None:
+            print(f"{rest[0]} does not run. Name an interpreter: make PYTHON=/usr/bin/python3.11", file=sys.stderr)
             return 1
+        executable, version = chosen
         core = newest_core(version)
         if core is None:
             print(f"No tested ansible-core runs on Python {text(version)} ({executable}).", file=sys.stderr)
