@@ -22,9 +22,32 @@ _POSTGRESQL = "/usr/lib/postgresql/15/bin"
 BUNDLED_POSTGRESQL = 15
 
 # What the real package brings, and where the host's Debian has it.
-_EMBEDDED: t.Mapping[str, t.Tuple[str, ...]] = {
-    _POSTGRESQL: ("postgres", "initdb", "pg_ctl", "psql", "pg_dump", "pg_dumpall", "pg_restore", "pg_isready", "createdb", "dropdb"),
-    "/usr/bin": ("sv", "runsv", "runsvdir", "chpst", "svlogd", "redis-server", "redis-cli", "ruby", "rake", "puma", "curl"),
+_EMBEDDED: t.Mapping[str, tuple[str, ...]] = {
+    _POSTGRESQL: (
+        "postgres",
+        "initdb",
+        "pg_ctl",
+        "psql",
+        "pg_dump",
+        "pg_dumpall",
+        "pg_restore",
+        "pg_isready",
+        "createdb",
+        "dropdb",
+    ),
+    "/usr/bin": (
+        "sv",
+        "runsv",
+        "runsvdir",
+        "chpst",
+        "svlogd",
+        "redis-server",
+        "redis-cli",
+        "ruby",
+        "rake",
+        "puma",
+        "curl",
+    ),
 }
 
 
@@ -97,8 +120,14 @@ def _lay_out(version: str, tree: Path) -> None:
             (tree / "opt/gitlab/embedded/bin" / program).symlink_to(f"{folder}/{program}")
     (tree / "opt/gitlab/embedded/sbin").mkdir()
     (tree / "opt/gitlab/embedded/sbin/nginx").symlink_to("/usr/sbin/nginx")
-    (tree / "opt/gitlab/version-manifest.txt").write_text(f"{NAME} {version}\n\nComponent            Installed Version\ngitlab-rails         v{version}-ee\n")
-    manifest = {"manifest_format": 2, "software": {"gitlab-rails": {"described_version": f"v{version}-ee"}}, "build_version": version}
+    (tree / "opt/gitlab/version-manifest.txt").write_text(
+        f"{NAME} {version}\n\nComponent            Installed Version\ngitlab-rails         v{version}-ee\n"
+    )
+    manifest = {
+        "manifest_format": 2,
+        "software": {"gitlab-rails": {"described_version": f"v{version}-ee"}},
+        "build_version": version,
+    }
     (tree / "opt/gitlab/version-manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
     control = tree / "DEBIAN"
     control.mkdir()

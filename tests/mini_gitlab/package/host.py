@@ -42,7 +42,7 @@ class Host:
 
 
 @contextlib.contextmanager
-def fresh_host(key: str, repository: Path, image: t.Optional[str]) -> t.Iterator[Host]:
+def fresh_host(key: str, repository: Path, image: str | None) -> t.Iterator[Host]:
     """A new host with the package repository in it, gone afterwards."""
     name = f"build-{key}"
     fleet("--fleet", name, "down")
@@ -54,7 +54,7 @@ def fresh_host(key: str, repository: Path, image: t.Optional[str]) -> t.Iterator
         fleet("--fleet", name, "down")
 
 
-def images() -> t.Set[str]:
+def images() -> set[str]:
     """Names of the images there are."""
     return {line.split()[0] for line in fleet("images").splitlines() if line.strip()}
 
@@ -64,7 +64,14 @@ def fleet(*arguments: str) -> str:
 
     :raises BuildError: it says no.
     """
-    answer = subprocess.run([str(FLEET), *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
+    answer = subprocess.run(
+        [str(FLEET), *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
     if answer.returncode != 0:
         raise BuildError(f"fleet.py {' '.join(arguments)}: {answer.stderr.strip()}")
     return answer.stdout

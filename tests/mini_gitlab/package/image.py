@@ -39,7 +39,9 @@ def make_scenario(name: str, cache: Path) -> str:
     """Make a scenario's image: its start image, then its make.sh, run in the host."""
     folder = SCENARIOS / name
     if not (folder / "make.sh").exists():
-        raise BuildError(f"there is no scenario {name}: there are {', '.join(sorted(path.parent.name for path in SCENARIOS.glob('*/make.sh')))}")
+        raise BuildError(
+            f"there is no scenario {name}: there are {', '.join(sorted(path.parent.name for path in SCENARIOS.glob('*/make.sh')))}"
+        )
     start = _make(spec.parse(json.loads((folder / "scenario.json").read_text())["image"], releases()), cache)
     full_name = f"scenario-{name}-{digest(start, folder)}"
     with _missing(full_name, cache) as missing:

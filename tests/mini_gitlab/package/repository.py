@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import time
 import typing as t
 from pathlib import Path
 
@@ -50,8 +51,9 @@ def _fill(folder: Path, packages: t.Mapping[str, Path]) -> None:
         )
     index = "\n".join(stanzas).encode()
     (folder / "Packages").write_bytes(index)
+    date = time.strftime("%a, %d %b %Y %H:%M:%S UTC", time.gmtime())
     (folder / "Release").write_text(
-        f"Origin: mini-gitlab\nLabel: mini-gitlab\nSHA256:\n {hashlib.sha256(index).hexdigest()} {len(index)} Packages\n"
+        f"Origin: mini-gitlab\nLabel: mini-gitlab\nDate: {date}\nSHA256:\n {hashlib.sha256(index).hexdigest()} {len(index)} Packages\n"
     )
 
 

@@ -9,7 +9,6 @@ import functools
 import hashlib
 import subprocess
 import sys
-import typing as t
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -23,21 +22,34 @@ sys.path.insert(0, str(FILES / "opt/gitlab/embedded/lib"))
 
 from gitlab_ctl.release import Release, format_series  # noqa: E402 - the package's own table, asked on both sides
 
-__all__ = ["APPLICATION", "FILES", "FLEET", "HOOKS", "SCENARIOS", "BuildError", "Release", "digest", "format_series", "releases"]
+__all__ = [
+    "APPLICATION",
+    "FILES",
+    "FLEET",
+    "HOOKS",
+    "SCENARIOS",
+    "BuildError",
+    "Release",
+    "digest",
+    "format_series",
+    "releases",
+]
 
 
 class BuildError(Exception):
     """Something could not be built; the text says what and what to do."""
 
 
-@functools.lru_cache(maxsize=None)
-def releases() -> t.Tuple[str, ...]:
+@functools.cache
+def releases() -> tuple[str, ...]:
     """The versions the application can be laid out as, oldest first."""
-    answer = subprocess.run([str(APPLICATION / "bin/assemble"), "--list"], stdout=subprocess.PIPE, text=True, check=True)
+    answer = subprocess.run(
+        [str(APPLICATION / "bin/assemble"), "--list"], stdout=subprocess.PIPE, text=True, check=True
+    )
     return tuple(answer.stdout.split())
 
 
-def digest(*parts: t.Union[str, Path]) -> str:
+def digest(*parts: str | Path) -> str:
     """Twelve characters that change when any text, or any file's place, mode or content below a path does."""
     sha = hashlib.sha256()
     for part in parts:

@@ -17,7 +17,7 @@ _NAME = re.compile(
     r"(?P<db_only>-db-only)?"
 )
 
-_LAYOUTS: t.Mapping[t.Optional[str], str] = {
+_LAYOUTS: t.Mapping[str | None, str] = {
     None: "",
     "single-database": "gitlab_rails['databases']['ci']['enable'] = false\n",
     "two-connections": "gitlab_rails['databases']['ci']['enable'] = true\n",
@@ -44,8 +44,8 @@ class Spec:
     :ivar db_only: the host serves PostgreSQL to others and runs no Rails.
     """
 
-    versions: t.Tuple[str, ...]
-    layout: t.Optional[str] = None
+    versions: tuple[str, ...]
+    layout: str | None = None
     db_only: bool = False
 
     @property
@@ -54,7 +54,7 @@ class Spec:
         return f"gitlab-{'+'.join(self.versions)}{layout}{'-db-only' if self.db_only else ''}"
 
     @property
-    def predecessor(self) -> t.Optional[Spec]:
+    def predecessor(self) -> Spec | None:
         """The image before the last upgrade, or None for a fresh install."""
         return replace(self, versions=self.versions[:-1]) if len(self.versions) > 1 else None
 

@@ -10,7 +10,17 @@ import sys
 import typing as t
 from dataclasses import dataclass
 
-from gitlab_ctl import backup_etc, check_config, deploy_page, layout, reconfigure, restart_except, services, upgrade, upgrade_check
+from gitlab_ctl import (
+    backup_etc,
+    check_config,
+    deploy_page,
+    layout,
+    reconfigure,
+    restart_except,
+    services,
+    upgrade,
+    upgrade_check,
+)
 
 _SERVICE_COMMANDS = {
     "status": "Show the status of all the services.",
@@ -56,15 +66,21 @@ def main(arguments: t.Sequence[str]) -> int:
     return command.run(rest)
 
 
-def _commands() -> t.Dict[str, Command]:
+def _commands() -> dict[str, Command]:
     commands = {word: Command(text, _service_command(word)) for word, text in _SERVICE_COMMANDS.items()}
-    commands["reconfigure"] = Command("Reconfigure the application.", lambda rest: reconfigure.main(), takes_arguments=False)
+    commands["reconfigure"] = Command(
+        "Reconfigure the application.", lambda rest: reconfigure.main(), takes_arguments=False
+    )
     commands["upgrade"] = Command("Run migrations after a package upgrade", lambda rest: upgrade.main())
     commands["upgrade-check"] = Command("Check if the upgrade is acceptable", _upgrade_check)
-    commands["check-config"] = Command("Check if there are any configuration in gitlab.rb that is removed in specified version", check_config.main)
+    commands["check-config"] = Command(
+        "Check if there are any configuration in gitlab.rb that is removed in specified version", check_config.main
+    )
     commands["backup-etc"] = Command("Backup GitLab configuration", backup_etc.main)
     commands["deploy-page"] = Command("Put up the deploy page", deploy_page.main)
-    commands["pg-upgrade"] = Command("Upgrade the PostgreSQL DB to the latest supported version", lambda rest: _pg_upgrade())
+    commands["pg-upgrade"] = Command(
+        "Upgrade the PostgreSQL DB to the latest supported version", lambda rest: _pg_upgrade()
+    )
     if layout.installed_release().has_restart_except:
         commands["restart-except"] = Command("Restart all services except: service_name ...", restart_except.main)
     return commands
@@ -84,7 +100,9 @@ def _upgrade_check(rest: t.Sequence[str]) -> int:
 
 def _pg_upgrade() -> int:
     """There is one PostgreSQL in the test bed, so the newest one always runs already."""
-    answer = subprocess.run([str(layout.EMBEDDED / "bin/postgres"), "--version"], stdout=subprocess.PIPE, text=True, check=True)
+    answer = subprocess.run(
+        [str(layout.EMBEDDED / "bin/postgres"), "--version"], stdout=subprocess.PIPE, text=True, check=True
+    )
     print(f"The latest version {answer.stdout.split()[2]} is already running, nothing to do")
     return 0
 

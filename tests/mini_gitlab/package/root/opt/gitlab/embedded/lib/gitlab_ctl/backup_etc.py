@@ -32,12 +32,17 @@ def main(arguments: t.Sequence[str]) -> int:
     print(f"Creating configuration backup archive: {archive.name}", flush=True)
     archive.touch(mode=0o600)
     inside = ["--exclude", str(layout.CONFIG_BACKUP).lstrip("/")]
-    answer = subprocess.run(["tar", *inside, "--absolute-names", "--verbose", "--create", "--file", str(archive), "-C", "/", "etc/gitlab"], check=False)
+    answer = subprocess.run(
+        ["tar", *inside, "--absolute-names", "--verbose", "--create", "--file", str(archive), "-C", "/", "etc/gitlab"],
+        check=False,
+    )
     if answer.returncode != 0:
         print("Configuration backup failed!", file=sys.stderr)
         return 1
     print(f"Configuration backup archive complete: {archive}")
-    keep = settings.read(layout.GITLAB_RB, layout.installed_release()).get("gitlab_rails", "backup_keep_time", default=0)
+    keep = settings.read(layout.GITLAB_RB, layout.installed_release()).get(
+        "gitlab_rails", "backup_keep_time", default=0
+    )
     if not options.delete_old_backups or not keep:
         print("Keeping all older configuration backups")
         return 0
@@ -46,7 +51,9 @@ def main(arguments: t.Sequence[str]) -> int:
 
 
 def _prune(folder: Path, limit: int) -> None:
-    print(f"Removing configuration backups older than {time.strftime('%Y-%m-%d %H:%M:%S %z', time.localtime(limit))} ...")
+    print(
+        f"Removing configuration backups older than {time.strftime('%Y-%m-%d %H:%M:%S %z', time.localtime(limit))} ..."
+    )
     old = [path for path in sorted(folder.glob("gitlab_config_*.tar")) if int(path.name.split("_")[2]) < limit]
     for path in old:
         path.unlink()

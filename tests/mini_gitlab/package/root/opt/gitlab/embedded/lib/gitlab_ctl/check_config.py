@@ -31,7 +31,9 @@ def main(arguments: t.Sequence[str]) -> int:
     if "normal" not in node:
         print(f"Malformed configuration JSON file found at {nodes[0]}.")
         print("This usually happens when your last run of `gitlab-ctl reconfigure` didn't complete successfully.")
-        print("This file is used to check if any of the unsupported configurations are enabled, and hence require a working reconfigure before upgrading.")
+        print(
+            "This file is used to check if any of the unsupported configurations are enabled, and hence require a working reconfigure before upgrading."
+        )
         print("Please run `sudo gitlab-ctl reconfigure` to fix it and try again.")
         return failure if installed.malformed_node_fails else 0
     if not layout.PUBLIC_ATTRIBUTES.exists():

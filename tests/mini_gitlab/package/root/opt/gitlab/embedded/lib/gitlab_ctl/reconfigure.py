@@ -51,7 +51,9 @@ def main() -> int:
         if not succeeded:
             say(f"{product} failed. {run.updated} resources updated in {seconds}")
             return 1
-        say(f"{product} {'complete' if release.runs_cinc else 'finished'}, {run.updated}/{run.total} resources updated in {seconds}")
+        say(
+            f"{product} {'complete' if release.runs_cinc else 'finished'}, {run.updated}/{run.total} resources updated in {seconds}"
+        )
     print("gitlab Reconfigured!", flush=True)
     return 0
 

@@ -9,13 +9,12 @@ Pure. The package builder fills its hooks from here, and `gitlab-ctl` asks the s
 from __future__ import annotations
 
 import re
-import typing as t
 from dataclasses import dataclass
 
-VersionPair = t.Tuple[int, int]
+VersionPair = tuple[int, int]
 
 # First series -> (oldest series it may replace, oldest PostgreSQL major GitLab's own package accepts).
-_MINIMUMS: t.Tuple[t.Tuple[VersionPair, VersionPair, int], ...] = (
+_MINIMUMS: tuple[tuple[VersionPair, VersionPair, int], ...] = (
     ((13, 11), (13, 0), 11),
     ((14, 0), (13, 12), 12),
     ((14, 1), (14, 0), 12),
@@ -36,7 +35,7 @@ _MINIMUMS: t.Tuple[t.Tuple[VersionPair, VersionPair, int], ...] = (
     ((19, 3), (19, 2), 17),
 )
 
-_POSTGRESQL_UPGRADES: t.Tuple[t.Tuple[VersionPair, VersionPair], ...] = (
+_POSTGRESQL_UPGRADES: tuple[tuple[VersionPair, VersionPair], ...] = (
     ((13, 11), (14, 10)),
     ((15, 11), (16, 1)),
     ((16, 11), (16, 11)),
@@ -60,14 +59,16 @@ class Release:
         if not _VERSION.fullmatch(self.version):
             raise ValueError(f"{self.version!r} is not a GitLab version of the form 14.0.12")
         if self.series < _MINIMUMS[0][0]:
-            raise ValueError(f"GitLab {self.version} is older than {format_series(_MINIMUMS[0][0])}, the first one known here")
+            raise ValueError(
+                f"GitLab {self.version} is older than {format_series(_MINIMUMS[0][0])}, the first one known here"
+            )
 
     @property
     def series(self) -> VersionPair:
         return parse_series(self.version)
 
     @property
-    def _minimums(self) -> t.Tuple[VersionPair, VersionPair, int]:
+    def _minimums(self) -> tuple[VersionPair, VersionPair, int]:
         return max(row for row in _MINIMUMS if row[0] <= self.series)
 
     @property
@@ -129,7 +130,7 @@ class Release:
         return (14, 10) <= self.series <= (15, 4)
 
     @property
-    def migration_resource(self) -> t.Tuple[str, int]:
+    def migration_resource(self) -> tuple[str, int]:
         """Name and recipe line of the resource that runs the migrations (facts 5.5)."""
         if self.series < (15, 1):
             return "bash[migrate gitlab-rails database]", 16

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from gitlab_ctl.release import VersionPair, format_series
 
-_REMOVED: t.Mapping[VersionPair, t.Tuple[t.Tuple[str, ...], ...]] = {
+_REMOVED: t.Mapping[VersionPair, tuple[tuple[str, ...], ...]] = {
     (14, 0): (
         ("unicorn",),
         ("repmgr",),
@@ -57,7 +57,7 @@ _REMOVED: t.Mapping[VersionPair, t.Tuple[t.Tuple[str, ...], ...]] = {
 class Removal:
     """A key that a configuration holds and `series` no longer knows."""
 
-    path: t.Tuple[str, ...]
+    path: tuple[str, ...]
     series: VersionPair
 
     @property
@@ -66,7 +66,7 @@ class Removal:
         return f"* {name} was removed in {format_series(self.series)}."
 
 
-def find_removals(values: t.Mapping[str, t.Any], target: VersionPair, installed: VersionPair) -> t.List[Removal]:
+def find_removals(values: t.Mapping[str, t.Any], target: VersionPair, installed: VersionPair) -> list[Removal]:
     """The removed keys in `values` for an upgrade to `target`.
 
     A package knows the removals announced up to its next major and none beyond: an installed 14.0 cannot warn of 16.0.

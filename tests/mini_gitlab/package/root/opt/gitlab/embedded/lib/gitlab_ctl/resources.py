@@ -39,7 +39,7 @@ class Converge:
         self.say = say
         self.total = 0
         self.updated = 0
-        self._delayed: t.Dict[str, t.Callable[[], None]] = {}
+        self._delayed: dict[str, t.Callable[[], None]] = {}
 
     def recipe(self, name: str) -> None:
         self.say(f"Recipe: {name}")
@@ -69,12 +69,22 @@ class Converge:
         try:
             pwd.getpwnam(name)
         except KeyError:
-            argv = ["useradd", "--system", "--user-group", "--no-create-home", "--home-dir", str(home), "--shell", shell, name]
+            argv = [
+                "useradd",
+                "--system",
+                "--user-group",
+                "--no-create-home",
+                "--home-dir",
+                str(home),
+                "--shell",
+                shell,
+                name,
+            ]
             self._call(f"user[{name}]", "create", argv)
             return self.record(f"user[{name}]", "create", f"create user {name}")
         return self.record(f"user[{name}]", "create")
 
-    def directory(self, path: Path, owner: str = "root", mode: int = 0o755, group: t.Optional[str] = None) -> bool:
+    def directory(self, path: Path, owner: str = "root", mode: int = 0o755, group: str | None = None) -> bool:
         changes = []
         if not path.is_dir():
             path.mkdir(parents=True)
@@ -82,13 +92,17 @@ class Converge:
         changes += _own(path, owner, group or owner, mode)
         return self.record(f"directory[{path}]", "create", *changes)
 
-    def template(self, path: Path, content: str, owner: str = "root", mode: int = 0o644, group: t.Optional[str] = None) -> bool:
+    def template(
+        self, path: Path, content: str, owner: str = "root", mode: int = 0o644, group: str | None = None
+    ) -> bool:
         changes = []
         known = path.read_text(encoding="utf-8") if path.exists() else None
         if known != content:
             changes.append(f"{'create new file' if known is None else 'update content in file'} {path}")
             fresh = path.with_name(path.name + ".fresh")
-            with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as stream:
+            with os.fdopen(
+                os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8"
+            ) as stream:
                 stream.write(content)
             fresh.replace(path)
         changes += _own(path, owner, group or owner, mode)
@@ -135,7 +149,7 @@ def shell_out_error(command: str, code: int, stdout: str, stderr: str) -> str:
     )
 
 
-def _own(path: Path, owner: str, group: str, mode: int) -> t.List[str]:
+def _own(path: Path, owner: str, group: str, mode: int) -> list[str]:
     changes = []
     status = path.stat()
     uid, gid = pwd.getpwnam(owner).pw_uid, grp.getgrnam(group).gr_gid

@@ -22,9 +22,13 @@ def wait_seconds(release: Release) -> str:
     return "30" if release.keeps_service_wait else os.environ.get("SVWAIT", "30")
 
 
-def known() -> t.List[str]:
+def known() -> list[str]:
     """All services that reconfigure ever made on this node."""
-    return sorted(path.name for path in layout.SERVICE_DEFINITIONS.glob("*")) if layout.SERVICE_DEFINITIONS.is_dir() else []
+    return (
+        sorted(path.name for path in layout.SERVICE_DEFINITIONS.glob("*"))
+        if layout.SERVICE_DEFINITIONS.is_dir()
+        else []
+    )
 
 
 def is_enabled(name: str) -> bool:
@@ -57,6 +61,6 @@ def run_all(command: str, names: t.Iterable[str]) -> int:
     return min(sum(run(command, name) for name in names), 255)
 
 
-def _sv(name: str, command: str) -> t.Dict[str, t.Any]:
+def _sv(name: str, command: str) -> dict[str, t.Any]:
     environment = {**os.environ, "SVDIR": str(layout.SERVICES), "SVWAIT": wait_seconds(layout.installed_release())}
     return {"args": [str(layout.INIT / name), command], "env": environment, "cwd": "/"}

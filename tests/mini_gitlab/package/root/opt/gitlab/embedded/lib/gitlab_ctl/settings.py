@@ -84,7 +84,7 @@ class Settings:
         return int(self.get("postgresql", "port", default=5432))
 
     @property
-    def databases(self) -> t.List[Database]:
+    def databases(self) -> list[Database]:
         """main first, then the enabled further ones; ci is there by default from 16.0."""
         main = str(self.get("gitlab_rails", "db_database", default="gitlabhq_production"))
         found = [Database("main", main, has_tasks=True)]
@@ -103,7 +103,11 @@ def read(path: Path, release: Release) -> Settings:
     :raises ConfigurationError: Ruby refuses the file.
     """
     answer = subprocess.run(
-        ["/opt/gitlab/embedded/bin/ruby", str(_READER), str(path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False
+        ["/opt/gitlab/embedded/bin/ruby", str(_READER), str(path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
     )
     if answer.returncode != 0:
         raise ConfigurationError(answer.stderr.strip())

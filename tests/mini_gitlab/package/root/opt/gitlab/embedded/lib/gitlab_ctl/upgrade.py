@@ -8,7 +8,6 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-import typing as t
 
 from gitlab_ctl import layout, services
 from gitlab_ctl.release import Release
@@ -40,7 +39,9 @@ def main() -> int:
     say("Shutting down all GitLab services except those needed for migrations")
     services.run_all("stop", [name for name in running if name not in services.MIGRATION_SERVICES])
     say("Ensuring the required services are running")
-    for name in (name for name in services.known() if name in services.MIGRATION_SERVICES and services.is_enabled(name)):
+    for name in (
+        name for name in services.known() if name in services.MIGRATION_SERVICES and services.is_enabled(name)
+    ):
         if not _ensure_running(name):
             say(f"Failed to start {name} for migrations")
             return 1
@@ -112,11 +113,16 @@ def _starts(name: str) -> bool:
 
 
 def _print_failure() -> None:
-    for line in ("===", "There was an error running gitlab-ctl reconfigure. Please check the output above for more", "details.", "==="):
+    for line in (
+        "===",
+        "There was an error running gitlab-ctl reconfigure. Please check the output above for more",
+        "details.",
+        "===",
+    ):
         print(f"\x1b[31m{line}\x1b[0m", file=sys.stderr, flush=True)
 
 
-def _closing_words() -> t.List[str]:
+def _closing_words() -> list[str]:
     common = [
         "",
         "Upgrade complete! If your GitLab server is misbehaving try running",

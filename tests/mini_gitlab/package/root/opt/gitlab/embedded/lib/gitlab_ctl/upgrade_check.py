@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import sys
-import typing as t
 
 from gitlab_ctl import layout
 from gitlab_ctl.release import Release, format_series, parse_series
@@ -21,7 +20,7 @@ def main(old: str, new: str) -> int:
     return 1 if reason else 0
 
 
-def find_refusal(installed: Release, old: str, new: str, minimum_override: t.Optional[str] = None) -> t.List[str]:
+def find_refusal(installed: Release, old: str, new: str, minimum_override: str | None = None) -> list[str]:
     """The lines that refuse the jump, or none.
 
     Up to 16.3 only a jump to another major counts, and then the old minor must be exactly the minimum. From 16.4 any older version

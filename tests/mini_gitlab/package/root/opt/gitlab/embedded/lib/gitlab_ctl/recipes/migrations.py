@@ -10,7 +10,6 @@ import os
 import signal
 import subprocess
 import time
-import typing as t
 from pathlib import Path
 
 from gitlab_ctl import layout
@@ -78,10 +77,12 @@ def _migrate(run: Converge, settings: Settings, status: Path) -> None:
         raise _failure(settings, script, code, output)
 
 
-def _run_limited(script: Path, settings: Settings) -> t.Tuple[int, str]:
+def _run_limited(script: Path, settings: Settings) -> tuple[int, str]:
     """Run the script in a process group of its own, and end all of it at the limit."""
     limit = float(os.environ.get(_TIMEOUT_VARIABLE, _TIMEOUT_SECONDS))
-    process = subprocess.Popen(["bash", str(script)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
+    process = subprocess.Popen(
+        ["bash", str(script)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    )
     try:
         output, _unused = process.communicate(timeout=limit)
     except subprocess.TimeoutExpired:
@@ -92,7 +93,12 @@ def _run_limited(script: Path, settings: Settings) -> t.Tuple[int, str]:
             os.killpg(process.pid, signal.SIGKILL)
             output, _unused = process.communicate()
         text = f"Command timed out after {limit:.0f}s:\nCommand exceeded allowed execution time, process terminated\n"
-        raise ResourceError(_RESOURCE, "run", "Mixlib::ShellOut::CommandTimeout", _in_resource(settings, "CommandTimeout", text + _quoted(script, output))) from None
+        raise ResourceError(
+            _RESOURCE,
+            "run",
+            "Mixlib::ShellOut::CommandTimeout",
+            _in_resource(settings, "CommandTimeout", text + _quoted(script, output)),
+        ) from None
     return process.returncode, output
 
 
@@ -102,7 +108,9 @@ def _failure(settings: Settings, script: Path, code: int, output: str) -> Resour
         text = "Command execution failed. STDOUT/STDERR suppressed for sensitive resource"
     else:
         text = shell_out_error(command, code, output, "")
-    return ResourceError(_RESOURCE, "run", "Mixlib::ShellOut::ShellCommandFailed", _in_resource(settings, "ShellCommandFailed", text))
+    return ResourceError(
+        _RESOURCE, "run", "Mixlib::ShellOut::ShellCommandFailed", _in_resource(settings, "ShellCommandFailed", text)
+    )
 
 
 def _in_resource(settings: Settings, error: str, text: str) -> str:

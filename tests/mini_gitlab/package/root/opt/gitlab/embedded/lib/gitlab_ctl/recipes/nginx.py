@@ -21,10 +21,10 @@ def enable(run: Converge, settings: Settings) -> None:
     run.directory(_HOME)
     run.directory(_CONFIGURATION.parent)
     changed = run.template(_CONFIGURATION, _configuration(settings))
-    command = f"exec {layout.EMBEDDED}/sbin/nginx -p {_HOME} -c {_CONFIGURATION}"
-    runit.enable(run, runit.Service("nginx", command))
     if changed:
         runit.restart_later(run, "nginx")
+    command = f"exec {layout.EMBEDDED}/sbin/nginx -p {_HOME} -c {_CONFIGURATION}"
+    runit.enable(run, runit.Service("nginx", command))
 
 
 def _configuration(settings: Settings) -> str:

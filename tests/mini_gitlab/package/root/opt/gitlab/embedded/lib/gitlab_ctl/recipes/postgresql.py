@@ -45,7 +45,7 @@ def enable(run: Converge, settings: Settings) -> None:
 
 def _configuration(settings: Settings) -> str:
     """Small on purpose: dozens of these hosts run on one machine, and none holds data worth an fsync."""
-    options: t.Dict[str, t.Any] = {
+    options: dict[str, t.Any] = {
         "listen_addresses": settings.get("postgresql", "listen_address", default=""),
         "port": settings.postgresql_port,
         "unix_socket_directories": layout.POSTGRESQL,
@@ -94,7 +94,11 @@ def _await_connections(run: Converge, settings: Settings) -> None:
 def _create_databases(run: Converge, settings: Settings) -> None:
     role = settings.get("gitlab_rails", "db_username", default="gitlab")
     exists = f"SELECT 1 FROM pg_roles WHERE rolname = '{role}'"
-    run.execute(f"create {role} database user", _psql(settings, "template1", f'CREATE ROLE "{role}" LOGIN'), unless=_finds(settings, "template1", exists))
+    run.execute(
+        f"create {role} database user",
+        _psql(settings, "template1", f'CREATE ROLE "{role}" LOGIN'),
+        unless=_finds(settings, "template1", exists),
+    )
     password = settings.get("postgresql", "sql_user_password")
     if password:
         stored = f"SELECT 1 FROM pg_authid WHERE rolname = '{role}' AND rolpassword = 'md5{password}'"
@@ -111,9 +115,12 @@ def _create_databases(run: Converge, settings: Settings) -> None:
 
 
 def _finds(settings: Settings, database: str, query: str) -> bool:
-    return subprocess.run(_psql(settings, database, query), capture_output=True, text=True, check=False).stdout.strip() == "1"
+    return (
+        subprocess.run(_psql(settings, database, query), capture_output=True, text=True, check=False).stdout.strip()
+        == "1"
+    )
 
 
-def _psql(settings: Settings, database: str, statement: str) -> t.List[str]:
+def _psql(settings: Settings, database: str, statement: str) -> list[str]:
     socket = ["-h", str(layout.POSTGRESQL), "-p", str(settings.postgresql_port), "-d", database]
     return ["chpst", "-u", _ADMIN, str(_BIN / "psql"), *socket, "-XAtq", "-c", statement]

@@ -63,11 +63,13 @@ def database_yml(settings: Settings) -> str:
     databases = settings.databases
     if not settings.release.names_main_database and len(databases) == 1:
         return "production:\n" + _database_entry(settings, databases[0], "  ")
-    return "production:\n" + "".join(f"  {entry.name}:\n" + _database_entry(settings, entry, "    ") for entry in databases)
+    return "production:\n" + "".join(
+        f"  {entry.name}:\n" + _database_entry(settings, entry, "    ") for entry in databases
+    )
 
 
 def _database_entry(settings: Settings, entry: Database, indent: str) -> str:
-    options: t.Dict[str, t.Any] = {
+    options: dict[str, t.Any] = {
         "adapter": "postgresql",
         "encoding": "unicode",
         "collation": None,
@@ -86,7 +88,10 @@ def _database_entry(settings: Settings, entry: Database, indent: str) -> str:
     }
     if not entry.has_tasks:
         options["database_tasks"] = False
-    return "".join(f"{indent}{name}: {'' if value is None else json.dumps(value)}".rstrip() + "\n" for name, value in options.items())
+    return "".join(
+        f"{indent}{name}: {'' if value is None else json.dumps(value)}".rstrip() + "\n"
+        for name, value in options.items()
+    )
 
 
 def _directories(run: Converge) -> None:
@@ -109,13 +114,19 @@ def _directories(run: Converge) -> None:
 
 def _secrets(run: Converge) -> None:
     """The keys that a restored database is worthless without; made once and never changed."""
-    content = layout.SECRETS.read_text(encoding="utf-8") if layout.SECRETS.exists() else json.dumps(
-        {
-            "gitlab_workhorse": {"secret_token": secrets.token_urlsafe(32)},
-            "gitlab_shell": {"secret_token": secrets.token_hex(64)},
-            "gitlab_rails": {name: secrets.token_hex(64) for name in ("secret_key_base", "db_key_base", "otp_key_base")},
-        },
-        indent=2,
+    content = (
+        layout.SECRETS.read_text(encoding="utf-8")
+        if layout.SECRETS.exists()
+        else json.dumps(
+            {
+                "gitlab_workhorse": {"secret_token": secrets.token_urlsafe(32)},
+                "gitlab_shell": {"secret_token": secrets.token_hex(64)},
+                "gitlab_rails": {
+                    name: secrets.token_hex(64) for name in ("secret_key_base", "db_key_base", "otp_key_base")
+                },
+            },
+            indent=2,
+        )
     )
     run.template(layout.SECRETS, content, mode=0o600)
 
@@ -148,4 +159,6 @@ def _environment(run: Converge, settings: Settings) -> bool:
 
 
 def _in_application(command: str) -> str:
-    return f"cd {layout.RAILS_ROOT}\nexec chpst -e {layout.RAILS_ENVIRONMENT} -u {USER}:{USER} -U {USER}:{USER} {command}"
+    return (
+        f"cd {layout.RAILS_ROOT}\nexec chpst -e {layout.RAILS_ENVIRONMENT} -u {USER}:{USER} -U {USER}:{USER} {command}"
+    )

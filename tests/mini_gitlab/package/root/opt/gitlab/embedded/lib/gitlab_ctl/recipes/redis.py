@@ -32,7 +32,7 @@ def enable(run: Converge, settings: Settings) -> None:
         "maxmemory-policy noeviction",
     ]
     changed = run.template(_CONFIGURATION, "\n".join(lines) + "\n", _USER, 0o644)
-    command = f"exec chpst -u {_USER}:{_USER} {layout.EMBEDDED}/bin/redis-server {_CONFIGURATION}"
-    runit.enable(run, runit.Service("redis", command))
     if changed:
         runit.restart_later(run, "redis")
+    command = f"exec chpst -u {_USER}:{_USER} {layout.EMBEDDED}/bin/redis-server {_CONFIGURATION}"
+    runit.enable(run, runit.Service("redis", command))

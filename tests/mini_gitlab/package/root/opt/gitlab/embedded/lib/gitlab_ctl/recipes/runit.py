@@ -44,7 +44,11 @@ def supervise(run: Converge) -> None:
     if missing:
         _INITTAB.write_text(f"{table}{_RESPAWN}\n", encoding="utf-8")
         os.kill(1, signal.SIGHUP)
-    run.record("execute[echo 'SV:123456:respawn:/opt/gitlab/embedded/bin/runsvdir-start' >> /etc/inittab]", "run", *["add the line"] * missing)
+    run.record(
+        "execute[echo 'SV:123456:respawn:/opt/gitlab/embedded/bin/runsvdir-start' >> /etc/inittab]",
+        "run",
+        *["add the line"] * missing,
+    )
 
 
 def enable(run: Converge, service: Service) -> None:
@@ -66,7 +70,9 @@ def enable(run: Converge, service: Service) -> None:
     run.link(layout.SERVICES / service.name, definition)
     _await_supervision(run, service.name)
     if not was_up:
-        run.execute(f"/opt/gitlab/bin/gitlab-ctl start {service.name}", ["/opt/gitlab/bin/gitlab-ctl", "start", service.name])
+        run.execute(
+            f"/opt/gitlab/bin/gitlab-ctl start {service.name}", ["/opt/gitlab/bin/gitlab-ctl", "start", service.name]
+        )
     elif changed:
         restart_later(run, service.name)
 
