@@ -63,7 +63,12 @@ def _install_tools() -> None:
         raise TestbedError(f"install these Debian packages first: {' '.join(names)}")
     subprocess.run(["apt-get", "update", "-qq"], check=True)
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    subprocess.run(["apt-get", "install", "-qq", "--no-install-recommends", *names], check=True, env=environment, stdout=subprocess.DEVNULL)
+    subprocess.run(
+        ["apt-get", "install", "-qq", "--no-install-recommends", *names],
+        check=True,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+    )
 
 
 def _mirrors() -> list[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import pathlib
+import subprocess
 import sys
 import typing as t
 
@@ -19,14 +20,10 @@ from .process import alive
 from .store import Store, entries
 
 
-def parse(arguments: t.Sequence[str]) -> argparse.Namespace:
-    """Parsed arguments; what follows the first ``--`` is ``command`` (None without one)."""
-    arguments = list(arguments)
-    command = None
-    if "--" in arguments:
-        at = arguments.index("--")
-        arguments, command = arguments[:at], arguments[at + 1 :]
-    parser = argparse.ArgumentParser(prog="fleet.py", description="Test hosts as Linux namespaces; README.md tells more.")
+def make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="fleet.py", description="Test hosts as Linux namespaces; README.md tells more."
+    )
     parser.add_argument("--fleet", default=os.environ.get("MINI_GITLAB_FLEET", "default"))
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="COMMAND")
 
@@ -40,7 +37,9 @@ def parse(arguments: t.Sequence[str]) -> argparse.Namespace:
     verb("base", "make the root file system that hosts start from")
     up = verb("up", "create and start hosts", names)
     up.add_argument("--image", metavar="IMG", help="start new hosts from this image")
-    up.add_argument("--bind", metavar="SRC:DST", action="append", default=[], help="show a directory in the hosts, read-only")
+    up.add_argument(
+        "--bind", metavar="SRC:DST", action="append", default=[], help="show a directory in the hosts, read-only"
+    )
     verb("down", "remove hosts, or the whole fleet", ("names", "*"))
     verb("stop", "shut hosts down", names)
     verb("start", "boot hosts", names)
@@ -49,7 +48,9 @@ def parse(arguments: t.Sequence[str]) -> argparse.Namespace:
     verb("cut", "pull the network cable", names)
     verb("mend", "plug the network cable in", names)
     verb("exec", "run a command as root in a host: exec NAME -- CMD...", ("name", None))
-    verb("push", "copy a file or what is in a directory into a host", ("name", None), ("source", None), ("target", None))
+    verb(
+        "push", "copy a file or what is in a directory into a host", ("name", None), ("source", None), ("target", None)
+    )
     verb("image", "save the files of a host that is off", ("name", None), ("image", None))
     verb("images", "list images")
     verb("rmimage", "remove images", ("images", "+"))
@@ -58,12 +59,22 @@ def parse(arguments: t.Sequence[str]) -> argparse.Namespace:
     verb("status", "say what there is")
     verb("shell", "run a command where the hosts can be reached: shell -- CMD...")
 
-    parsed = parser.parse_args(arguments)
+    return parser
+
+
+def parse(arguments: t.Sequence[str]) -> argparse.Namespace:
+    """Parsed arguments; what follows the first ``--`` is ``command`` (None without one)."""
+    options = list(arguments)
+    command = None
+    if "--" in options:
+        at = options.index("--")
+        options, command = options[:at], options[at + 1 :]
+    parsed = make_parser().parse_args(options)
     takes_command = parsed.verb in ("exec", "shell")
     if takes_command and not command:
-        parser.error(f"{parsed.verb} needs a command after --")
+        make_parser().error(f"{parsed.verb} needs a command after --")
     if command is not None and not takes_command:
-        parser.error(f"{parsed.verb} takes nothing after --")
+        make_parser().error(f"{parsed.verb} takes nothing after --")
     parsed.command = command
     return parsed
 
@@ -78,6 +89,10 @@ def main(arguments: t.Sequence[str]) -> int:
         run(parsed)
     except TestbedError as error:
         print(f"fleet.py: {error}", file=sys.stderr)
+        return 1
+    except subprocess.CalledProcessError as error:
+        words = f"{' '.join(error.cmd)} failed ({error.returncode}): {error.stderr or 'see above'}"
+        print(f"fleet.py: {words}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
@@ -146,4 +161,6 @@ def print_status(store: Store) -> None:
     for name in entries(store.fleets):
         fleet = Fleet(store, name)
         states = [host.state for host in fleet.hosts().values()]
-        print(f"fleet {name} {addresses.network(fleet.slot)} {addresses.bridge(fleet.slot)} hosts {len(states)} running {states.count('running')}")
+        print(
+            f"fleet {name} {addresses.network(fleet.slot)} {addresses.bridge(fleet.slot)} hosts {len(states)} running {states.count('running')}"
+        )

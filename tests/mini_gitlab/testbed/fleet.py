@@ -39,7 +39,11 @@ class Fleet:
 
     def hosts(self) -> dict[str, Host]:
         """All hosts by name; what was left before it had a record is none."""
-        return {name: hosts.load(self._hosts / name) for name in entries(self._hosts) if (self._hosts / name / "host.json").exists()}
+        return {
+            name: hosts.load(self._hosts / name)
+            for name in entries(self._hosts)
+            if (self._hosts / name / "host.json").exists()
+        }
 
     def host(self, name: str) -> Host:
         found = self.hosts()
@@ -72,7 +76,9 @@ class Fleet:
             present = self.hosts()
             for name in names:
                 if name in present and image not in (None, present[name].image):
-                    raise TestbedError(f"{name} stands on image {present[name].image or 'none'}: down it first, or leave --image out")
+                    raise TestbedError(
+                        f"{name} stands on image {present[name].image or 'none'}: down it first, or leave --image out"
+                    )
                 if name in present and binds and binds != present[name].binds:
                     raise TestbedError(f"{name} has other binds: down it first, or leave --bind out")
             self._create_network()
@@ -125,7 +131,9 @@ class Fleet:
             if alive(host.process):
                 raise TestbedError(f"{name} is running: run fleet.py stop {name} first, so that its files are at rest")
             if image in entries(self.store.images):
-                raise TestbedError(f"there is an image {image} already: run fleet.py rmimage {image}, or choose another name")
+                raise TestbedError(
+                    f"there is an image {image} already: run fleet.py rmimage {image}, or choose another name"
+                )
             made = images.Image(image, host.image, host.base)
             # The record first: if this ends half-way the host misses its image instead of losing its files unseen.
             host.image = image
@@ -186,7 +194,9 @@ class Fleet:
             with self.store.lock("store"):
                 taken = {int(read_json(path)["slot"]) for path in self.store.fleets.glob("*/fleet.json")}
                 last = self.store.fleets / ".last-slot"
-                slot = addresses.choose_slot(int(last.read_text()) if last.exists() else 0, taken, network.networks_in_use())
+                slot = addresses.choose_slot(
+                    int(last.read_text()) if last.exists() else 0, taken, network.networks_in_use()
+                )
                 last.write_text(str(slot))
                 write_json(self.directory / "fleet.json", {"slot": slot})
         network.make_bridge(self.slot)
@@ -212,7 +222,9 @@ class Fleet:
         starting = []
         for host in chosen:
             layers = [top, *images.layers(self.store, host.image, host.base)]
-            starting.append(Starting(self.store, self._hosts / host.name, host, layers, addresses.address(slot, host.number)))
+            starting.append(
+                Starting(self.store, self._hosts / host.name, host, layers, addresses.address(slot, host.number))
+            )
         network.plug(slot, [(each.host.number, each.identify(), each.host.cut) for each in starting])
         for each in starting:
             each.go_on()

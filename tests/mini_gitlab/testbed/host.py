@@ -82,7 +82,9 @@ def save(directory: pathlib.Path, host: Host) -> None:
 class Starting:
     """A host whose namespaces exist and which waits for its network; it ends if this process does."""
 
-    def __init__(self, store: Store, directory: pathlib.Path, host: Host, layers: t.Sequence[pathlib.Path], address: str) -> None:
+    def __init__(
+        self, store: Store, directory: pathlib.Path, host: Host, layers: t.Sequence[pathlib.Path], address: str
+    ) -> None:
         self.host = host
         self._directory = directory
         need(["unshare", "nsenter", "ip"])
@@ -108,7 +110,9 @@ class Starting:
     def _refuse_torn_files(self) -> None:
         process = self.host.process
         if process is not None and process.boot != boot_id():
-            raise TestbedError(f"this machine restarted while {self.host.name} ran, its files may be torn: down and up it again")
+            raise TestbedError(
+                f"this machine restarted while {self.host.name} ran, its files may be torn: down and up it again"
+            )
 
     def identify(self) -> int:
         """Notes which process the host's init is, and returns its pid."""
@@ -165,6 +169,28 @@ def inside(host: Host, command: t.Sequence[str]) -> list[str]:
     """The command line that runs a command as root in a running host."""
     if not alive(host.process):
         raise TestbedError(f"{host.name} is off: run fleet.py start {host.name}")
-    enter = ["nsenter", "--target", str(host.process.pid), "--mount", "--uts", "--ipc", "--net", "--pid", "--root", "--wd"]
+    enter = [
+        "nsenter",
+        "--target",
+        str(host.process.pid),
+        "--mount",
+        "--uts",
+        "--ipc",
+        "--net",
+        "--pid",
+        "--root",
+        "--wd",
+    ]
     path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-    return [*enter, "--", "/usr/bin/env", "-i", f"PATH={path}", "HOME=/root", "USER=root", "LANG=C.UTF-8", "TERM=dumb", *command]
+    return [
+        *enter,
+        "--",
+        "/usr/bin/env",
+        "-i",
+        f"PATH={path}",
+        "HOME=/root",
+        "USER=root",
+        "LANG=C.UTF-8",
+        "TERM=dumb",
+        *command,
+    ]

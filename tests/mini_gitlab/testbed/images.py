@@ -62,7 +62,11 @@ def save(store: Store, image: Image, files: pathlib.Path) -> None:
 def remove(store: Store, name: str) -> None:
     load(store, name)
     users = [f"image {image.name}" for image in everything(store) if image.parent == name]
-    users += [f"host {path.parent.name} of fleet {path.parents[2].name}" for path, host in _hosts(store) if host["image"] == name]
+    users += [
+        f"host {path.parent.name} of fleet {path.parents[2].name}"
+        for path, host in _hosts(store)
+        if host["image"] == name
+    ]
     if users:
         raise TestbedError(f"image {name} is in use: {', '.join(users)}")
     store.remove(store.images / name)

@@ -28,7 +28,10 @@ def run_batch(lines: t.Sequence[str]) -> None:
 
 def _show(*arguments: str) -> list[dict[str, t.Any]]:
     need(["ip"])
-    return json.loads(subprocess.run(["ip", "-j", *arguments], check=True, capture_output=True, text=True).stdout or "[]")
+    output = subprocess.run(["ip", "-j", *arguments], check=True, capture_output=True, text=True).stdout
+    # Asked for nothing that exists, ip prints nothing at all.
+    found: list[dict[str, t.Any]] = json.loads(output or "[]")
+    return found
 
 
 def interfaces() -> set[str]:

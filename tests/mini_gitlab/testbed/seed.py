@@ -27,7 +27,9 @@ def make_keys(store: Store) -> None:
     need(["ssh-keygen"])
     for name in ("id", "host"):
         (store.keys / name).unlink(missing_ok=True)
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "testbed", "-f", str(store.keys / name)], check=True)
+        subprocess.run(
+            ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "testbed", "-f", str(store.keys / name)], check=True
+        )
     (store.keys / "known_hosts").write_text(f"* {(store.keys / 'host.pub').read_text()}")
 
 

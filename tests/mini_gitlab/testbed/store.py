@@ -45,7 +45,9 @@ class Store:
             try:
                 root.mkdir(parents=True, exist_ok=True)
             except OSError as error:
-                raise TestbedError(f"cannot make the state directory {root} ({error.strerror}): set MINI_GITLAB_DIR") from error
+                raise TestbedError(
+                    f"cannot make the state directory {root} ({error.strerror}): set MINI_GITLAB_DIR"
+                ) from error
             if any(root.iterdir()):
                 raise TestbedError(f"{root} holds other things: set MINI_GITLAB_DIR to an empty or a new directory")
             (root / MARKER).touch()
@@ -65,7 +67,9 @@ class Store:
                 except BlockingIOError:
                     if time.monotonic() > deadline:
                         file.seek(0)
-                        raise TestbedError(f"{name} is in use by process {file.read().strip()}: try again when it ends") from None
+                        raise TestbedError(
+                            f"{name} is in use by process {file.read().strip()}: try again when it ends"
+                        ) from None
                     time.sleep(0.05)
             file.truncate(0)
             file.write(str(os.getpid()))
@@ -117,4 +121,6 @@ def entries(directory: pathlib.Path) -> list[str]:
 def need(programs: t.Iterable[str]) -> None:
     missing = [program for program in programs if shutil.which(program) is None]
     if missing:
-        raise TestbedError(f"missing programs: {' '.join(missing)}; install the Debian packages in tests/mini_gitlab/apt.txt")
+        raise TestbedError(
+            f"missing programs: {' '.join(missing)}; install the Debian packages in tests/mini_gitlab/apt.txt"
+        )
