@@ -20,7 +20,9 @@ REQUIREMENTS := tests/requirements
 CACHE := $(CURDIR)/.cache
 
 # PATH as the user has it, also inside a make that this make starts: interpreters are looked for there.
-export USERS_PATH ?= $(PATH)
+ifndef USERS_PATH
+export USERS_PATH := $(PATH)
+endif
 FIND := PATH='$(USERS_PATH)' python3 $(TOOLS)/interpreters.py
 
 # The real interpreter behind PYTHON, its version, and the newest ansible-core line that runs on it.
