@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 import typing as t
+from contextlib import contextmanager
 
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._errors import GitLabError
 
@@ -80,7 +81,8 @@ def parse_script_output(text: str) -> dict[str, t.Any]:
     """
     answers: dict[str, t.Any] = {}
     name: str | None = None
-    for line in text.splitlines():
+    # Not splitlines: JSON may hold characters that it takes for the end of a line.
+    for line in text.split("\n"):
         if line.startswith(PART_MARK):
             name = line[len(PART_MARK) :].strip()
         elif name is not None and line.strip():
@@ -92,6 +94,12 @@ def parse_script_output(text: str) -> dict[str, t.Any]:
 def connection_error(dbname: str, stderr: str, rc: int) -> GitLabError:
     """Say why psql did not answer, and what to do."""
     text = stderr.strip()
+    if "does not exist" in text and rc == 2:
+        return GitLabError(
+            f"PostgreSQL has no database {dbname}: {text}",
+            "Correct the option databases; a database on another server needs database_backend: psycopg2 with login_host.",
+            database=dbname,
+        )
     if rc == 2 or "could not connect" in text or "connection to server" in text:
         return GitLabError(
             f"The database {dbname} does not answer: {text}.",
@@ -144,14 +152,14 @@ class Psycopg2Session:
         self.dbname = dbname
 
     def fetch(self, sql: str, **parameters: Parameter) -> list[dict[str, t.Any]]:
-        with self._connection, self._connection.cursor() as cursor:
+        with self._refusals(), self._connection, self._connection.cursor() as cursor:
             cursor.execute(rows_as_json(sql), parameters)
             rows: list[dict[str, t.Any]] = cursor.fetchone()[0]
         return rows
 
     def read(self, parts: t.Sequence[Part], **parameters: Parameter) -> dict[str, t.Any]:
         answers: dict[str, t.Any] = {}
-        with self._connection, self._connection.cursor() as cursor:
+        with self._refusals(), self._connection, self._connection.cursor() as cursor:
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
             for part in parts:
                 cursor.execute(
@@ -162,3 +170,13 @@ class Psycopg2Session:
                     cursor.execute(part.sql, parameters)
                     answers[part.name] = cursor.fetchone()[0]
         return answers
+
+    @contextmanager
+    def _refusals(self) -> t.Iterator[None]:
+        # The connection carries psycopg2's exception classes, so that this file does not need the library.
+        try:
+            yield
+        except self._connection.Error as error:
+            raise GitLabError(
+                f"The database {self.dbname} refused the query: {str(error).strip()}", None, database=self.dbname
+            ) from error
