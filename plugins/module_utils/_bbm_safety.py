@@ -1,0 +1,92 @@
+# Copyright (c) 2026, The gitlab_fleet.upgrade authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._bbm import STATES, BatchedMigration
+
+if t.TYPE_CHECKING:
+    from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._version import GitLabVersion
+
+# Up to 15.0 there are background migrations of the older, non-batched kind.
+LAST_WITH_BACKGROUND_MIGRATIONS = (15, 0)
+
+# How many migrations a reason names before it counts the rest.
+NAMED = 5
+
+_WHAT_TO_DO: t.Mapping[str, str] = {
+    "paused": "resume them (Admin area, Monitoring, Background migrations) or finalize them (bbm_finalize)",
+    "active": "wait for them (bbm_wait) or finalize them (bbm_finalize)",
+    "failed": "look at last_error, then retry them (Admin area) or finalize them (bbm_finalize)",
+    "finalizing": "a finalize runs, or was interrupted: only another finalize resumes it (bbm_finalize)",
+}
+
+
+def unsafe_reasons(
+    version: GitLabVersion | None,
+    migrations: t.Sequence[BatchedMigration],
+    background: t.Mapping[str, int] | None,
+    unproven: t.Sequence[BatchedMigration],
+    standbys: t.Sequence[str],
+) -> list[str]:
+    """Say what keeps the instance from being upgraded; nothing only if everything is proven.
+
+    ``background`` are the pending non-batched migrations by class, None if a database could not tell them.
+    ``unproven`` are finished migrations of which nothing shows that they ran, ``standbys`` the databases that answered
+    from a standby.
+    """
+    unfinished: dict[str, list[BatchedMigration]] = {}
+    for migration in migrations:
+        if not migration.done:
+            unfinished.setdefault(migration.state, []).append(migration)
+    reasons = [
+        f"{_count(unfinished[state])} {state}: {_names(unfinished[state])}; {_WHAT_TO_DO[state]}"
+        for state in _WHAT_TO_DO
+        if state in unfinished
+    ]
+    reasons += [
+        f"{_count(group)} in a state that this collection does not know ({state}): {_names(group)};"
+        " update the collection, or ask GitLab what it means"
+        for state, group in sorted(unfinished.items())
+        if state not in STATES.values()
+    ]
+    if background:
+        classes = ", ".join(f"{name} ({count})" for name, count in sorted(background.items()))
+        reasons.append(
+            f"non-batched background migrations are pending: {classes}; wait until Sidekiq has worked them off"
+        )
+    if background is None and (version is None or version.minor <= LAST_WITH_BACKGROUND_MIGRATIONS):
+        reasons.append(
+            "whether non-batched background migrations are pending could not be read:"
+            " a database has no table background_migration_jobs"
+        )
+    if unproven:
+        reasons.append(
+            f"{_count(unproven)} finished without a job on a table that has rows: {_names(unproven)};"
+            " GitLab 18.5 to 18.9 skipped migrations of tables with one row, and 18.10 runs them again"
+        )
+    reasons += [
+        f"the database {name} was read from a standby, which can lag behind; run this on the PostgreSQL primary"
+        for name in standbys
+    ]
+    return reasons
+
+
+def _count(migrations: t.Sequence[BatchedMigration]) -> str:
+    return (
+        "1 batched background migration is"
+        if len(migrations) == 1
+        else f"{len(migrations)} batched background migrations are"
+    )
+
+
+def _names(migrations: t.Sequence[BatchedMigration]) -> str:
+    named = ", ".join(migration.label for migration in migrations[:NAMED])
+    rest = len(migrations) - NAMED
+    return f"{named} and {rest} more" if rest > 0 else named
