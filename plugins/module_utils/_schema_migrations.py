@@ -25,7 +25,7 @@ from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._errors impor
 
 if t.TYPE_CHECKING:
     from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._database import Session
-    from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._topology import Database
+    from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._topology import Database, Topology
 
 UP = "up"
 DOWN = "down"
@@ -38,6 +38,7 @@ FOLDERS = {"db/migrate": REGULAR, "db/post_migrate": POST_DEPLOYMENT}
 
 NO_FILE_NAME = "********** NO FILE **********"
 STATUS_TASK = "db:migrate:status"
+MARK_TASK = "gitlab:db:mark_migration_complete"
 
 VERSIONS = Part(
     "versions",
@@ -170,15 +171,10 @@ def read_versions(session: Session) -> list[str]:
             f"The database {session.dbname} has no table schema_migrations: it is empty, or not a GitLab database.",
             "Check the option databases. If a restore or an installation broke off, run it again; "
             "gitlab-rake gitlab:db:configure loads the schema into an empty database.",
-            database=session.name,
+            dbname=session.dbname,
         )
     versions: list[str] = answer[VERSIONS.name]
     return versions
-
-
-def read_migrations(sessions: t.Iterable[Session], files: t.Sequence[MigrationFile]) -> list[Migration]:
-    """Return every migration of every database, as the rows say."""
-    return [migration for session in sessions for migration in merge(session.name, read_versions(session), files)]
 
 
 def parse_status(text: str, databases: t.Sequence[Database], files: t.Sequence[MigrationFile]) -> list[Migration]:
@@ -215,6 +211,53 @@ def count_states(migrations: t.Iterable[Migration]) -> dict[str, int]:
     """Return how many migrations are in each state."""
     counts = Counter(migration.state for migration in migrations)
     return {state: counts[state] for state in STATES}
+
+
+def parse_version(text: str) -> str:
+    """Return a version that an operator gave, which must be exactly the 14 digits of a migration's file name.
+
+    GitLab's own task takes what Ruby's C(to_i) makes of the text: C(-5) and C(123abc) become rows.
+
+    :raises GitLabError: it is anything else.
+    """
+    if not _PLAIN_VERSION.match(text):
+        raise GitLabError(
+            f"{text!r} is not the version of a migration.",
+            "Give the 14 digits at the beginning of the migration's file name, such as 20151103134857.",
+        )
+    return text
+
+
+def find_file(files: t.Iterable[MigrationFile], version: str) -> MigrationFile:
+    """Return the file that has ``version``.
+
+    :raises GitLabError: none has it, so that a row with it would be a row without a file.
+    """
+    for file in files:
+        if file.version == version:
+            return file
+    raise GitLabError(
+        f"The installed GitLab has no migration {version}. GitLab's own task would mark it all the same.",
+        "Compare the number with the failing output and with gitlab_fleet.upgrade.db_migrate_status.",
+        version=version,
+    )
+
+
+def mark_tasks(topology: Topology, names: t.Sequence[str]) -> list[str]:
+    """Return the tasks that mark a version in the databases ``names`` and in no other.
+
+    The plain task marks over every connection. Tasks of one database exist only where several have tasks.
+
+    :raises GitLabError: this instance has no task for one of its databases alone.
+    """
+    if set(names) == {database.name for database in topology.databases}:
+        return [MARK_TASK]
+    if len(topology.with_tasks) < 2:
+        raise GitLabError(
+            f"GitLab has no task that marks a version in {', '.join(names)} alone on this instance.",
+            "Compare the databases with db_migrate_status; if the version is to be marked in all, leave out database.",
+        )
+    return [MARK_TASK + topology.task_suffix(name) for name in names]
 
 
 def _take(waiting: list[Database], dbname: str) -> str:

@@ -1,0 +1,354 @@
+#!/usr/bin/python
+
+# Copyright (c) 2026, The gitlab_fleet.upgrade authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: mark_migration_complete
+author:
+  - The gitlab_fleet.upgrade authors
+version_added: 0.1.0
+short_description: Mark one schema migration of GitLab as complete, with proof and a reason
+description:
+  - Records a schema migration as done without running it, for a migration that fails because what it makes exists already
+    (C(PG::DuplicateTable) and the like), as happens after a restore into a database that was not empty.
+  - GitLab's own task takes any number, C(-5) and the version of a migration that does not exist among them. This module marks only a
+    version that a migration file of the installed GitLab has, and only where it is down; there is no way to force another one.
+  - Whether the existing object has the shape that the migration would give it, only a person can say. RV(existing_object) shows it.
+    If it differs, restore into an empty database instead.
+  - Each mark is written to C(/var/lib/gitlab_fleet_upgrade/marked.jsonl) on the host, with its reason.
+extends_documentation_fragment:
+  - gitlab_fleet.upgrade.instance
+  - gitlab_fleet.upgrade._attributes
+  - gitlab_fleet.upgrade._attributes.actiongroup_gitlab
+  - gitlab_fleet.upgrade._attributes.destructive
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+  destructive:
+    support: full
+    details:
+      - A migration that is marked is never run. If its object has another shape, later migrations or GitLab itself fail.
+options:
+  version:
+    description:
+      - The version, exactly the 14 digits at the beginning of the migration's file name.
+      - One of O(version) and O(error_text) is required.
+    type: str
+  error_text:
+    description:
+      - What the failing C(db:migrate) or C(gitlab-ctl reconfigure) printed. The version is taken from it, and the database, where it is named.
+      - It must tell of an object that exists already, and that object must be in the database.
+    type: str
+  reason:
+    description:
+      - Why the migration may be marked, for those who find it later. It is returned and written to the journal.
+    type: str
+    required: true
+  database:
+    description:
+      - Mark the version in this database only, by the name of its connection, such as V(ci).
+      - By default it is marked in the database that O(error_text) names, or else in each database where it is down.
+    type: str
+seealso:
+  - module: gitlab_fleet.upgrade.db_migrate_status
+  - name: GitLab documentation on restoring after a failed upgrade
+    description: Where GitLab describes the error and the task.
+    link: https://docs.gitlab.com/update/restore_after_failure/
+"""
+
+EXAMPLES = r"""
+---
+- name: See what would be marked, and what the object looks like
+  gitlab_fleet.upgrade.mark_migration_complete:
+    error_text: "{{ migrate.output }}"
+    reason: lfs_objects was left over by the restore of 2026-11-20 and is identical to that of a new installation
+  check_mode: true
+  register: mark
+
+- name: Mark it
+  gitlab_fleet.upgrade.mark_migration_complete:
+    version: "20151103134857"
+    reason: lfs_objects was left over by the restore of 2026-11-20 and is identical to that of a new installation
+
+- name: Mark a version in the ci database only
+  gitlab_fleet.upgrade.mark_migration_complete:
+    version: "20151103134857"
+    database: ci
+    reason: the table is in ci since the databases were split
+"""
+
+RETURN = r"""
+version:
+  description: The version.
+  type: str
+  returned: success
+  sample: "20151103134857"
+name:
+  description: The migration's name, as Rails prints it.
+  type: str
+  returned: success
+  sample: Create lfs objects
+kind:
+  description: Whether it is V(regular) or V(post_deployment).
+  type: str
+  returned: success
+  sample: regular
+reason:
+  description: The reason that was given.
+  type: str
+  returned: success
+  sample: the table was left over by the restore
+databases:
+  description: The state of the version in each database of the instance, before and after; in check mode, as it would be after.
+  type: list
+  elements: dict
+  returned: success, and when the version was not marked everywhere
+  contains:
+    name:
+      description: The name of the database's connection.
+      type: str
+      sample: main
+    before:
+      description: V(up) or V(down).
+      type: str
+      sample: down
+    after:
+      description: V(up) or V(down).
+      type: str
+      sample: up
+existing_object:
+  description: The object that O(error_text) says exists already; null without O(error_text).
+  type: dict
+  returned: success
+  contains:
+    kind:
+      description: PostgreSQL's word for it.
+      type: str
+      sample: relation
+    name:
+      description: Its name.
+      type: str
+      sample: lfs_objects
+    table:
+      description: The table it belongs to, if the error names one.
+      type: str
+      sample: null
+    relations:
+      description:
+        - The table, index, view or sequence in each database where the version is down; empty for other kinds of objects.
+      type: list
+      elements: dict
+      sample:
+        - database: main
+          name: lfs_objects
+          schema: public
+          kind: table
+          size_bytes: 24576
+          columns:
+            - name: id
+              type: integer
+              nullable: false
+              default: nextval('lfs_objects_id_seq'::regclass)
+            - name: oid
+              type: character varying
+              nullable: false
+              default: null
+          indexes:
+            - CREATE UNIQUE INDEX index_lfs_objects_on_oid ON public.lfs_objects USING btree (oid)
+          constraints:
+            - lfs_objects_pkey PRIMARY KEY (id)
+journal:
+  description: The file on the host where the mark is recorded; null if nothing was marked.
+  type: str
+  returned: success
+  sample: /var/lib/gitlab_fleet_upgrade/marked.jsonl
+commands:
+  description: The commands that were run, and in check mode those that would be run, as lists of arguments.
+  type: list
+  elements: list
+  returned: success
+  sample:
+    - [/opt/gitlab/bin/gitlab-rake, "gitlab:db:mark_migration_complete[20151103134857]"]
+"""
+
+import datetime
+import getpass
+import os
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils import _catalog, _rake, _schema_migrations, _state
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._errors import GitLabError
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._failure import Cause, ExistingObject, diagnose
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._instance import Instance, argument_spec
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._schema_migrations import (
+    DOWN,
+    UP,
+    MigrationFile,
+    find_file,
+)
+
+JOURNAL = "marked.jsonl"
+
+
+class Wish(t.NamedTuple):
+    """What is to be marked, and the evidence for it."""
+
+    version: str
+    # The databases, by name; None for each where it is down.
+    databases: list[str] | None
+    existing_object: ExistingObject | None
+
+
+def read_wish(params: t.Mapping[str, t.Any], instance: Instance) -> Wish:
+    version, database, existing = params["version"], params["database"], None
+    if params["error_text"] is not None:
+        diagnosis = diagnose(params["error_text"])
+        if diagnosis.cause is not Cause.OBJECT_EXISTS or diagnosis.migration_version is None:
+            raise GitLabError(
+                "error_text does not tell which migration failed because its object exists already. "
+                f"{diagnosis.summary} {diagnosis.meaning}",
+                f"{diagnosis.remedy} Marking a migration complete is no answer to any other failure.",
+                diagnosis=diagnosis.to_dict(),
+            )
+        version, existing = diagnosis.migration_version, diagnosis.existing_object
+        database = database or diagnosis.database
+    names = [instance.topology.find(database).name] if database else None
+    return Wish(_schema_migrations.parse_version(version), names, existing)
+
+
+def read_states(instance: Instance, file: MigrationFile) -> dict[str, str]:
+    """Return whether the migration is up or down, by database."""
+    states = {}
+    for session in instance.sessions():
+        applied = {_schema_migrations.normalize_version(row) for row in _schema_migrations.read_versions(session)}
+        states[session.name] = UP if file.version in applied else DOWN
+    return states
+
+
+def look_at(existing: ExistingObject, instance: Instance, names: list[str]) -> dict[str, t.Any]:
+    """Return what the existing object looks like in the databases ``names``; refuse one that is not there."""
+    relation = _catalog.looked_at(existing)
+    relations: list[dict[str, t.Any]] = []
+    for name in names:
+        found = _catalog.describe_relation(instance.session(name), relation) if relation else None
+        if _catalog.disproves(existing, found):
+            raise GitLabError(
+                f"error_text says that the {existing.kind} {existing.name} exists, but the database {name} has none.",
+                "The text is of another instance, another database (then give database) or another time. "
+                "Run gitlab_fleet.upgrade.db_migrate and use what it says now.",
+                database=name,
+            )
+        if found:
+            relations.append({"database": name, **found})
+    return {"kind": existing.kind, "name": existing.name, "table": existing.table, "relations": relations}
+
+
+def states_as_results(before: t.Mapping[str, str], after: t.Mapping[str, str]) -> list[dict[str, str]]:
+    return [{"name": name, "before": state, "after": after[name]} for name, state in before.items()]
+
+
+def mark(
+    instance: Instance, file: MigrationFile, reason: str, down: list[str], plan: list[list[str]], before: dict[str, str]
+) -> tuple[dict[str, str], str]:
+    """Run ``plan`` and return the states after it, and the path of the journal."""
+    entry = {
+        "version": file.version,
+        "name": file.name,
+        "databases": down,
+        "reason": reason,
+        "user": os.environ.get("SUDO_USER") or getpass.getuser(),
+    }
+
+    def note(event: str) -> str:
+        now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+        return _state.append_journal(JOURNAL, {"time": now, "event": event, **entry})
+
+    note("begin")
+    results = [instance.runner.run(argv, cwd=instance.installation.working_directory) for argv in plan]
+    after = read_states(instance, file)
+    late = [name for name in down if after[name] == DOWN]
+    journal = note("not marked" if late else "marked")
+    if late:
+        output = "\n".join(result.output for result in results)
+        diagnosis = diagnose(output)
+        raise GitLabError(
+            f"GitLab did not mark {file.version} in {', '.join(late)}: there is no row. {diagnosis.summary} "
+            f"{diagnosis.meaning}",
+            diagnosis.remedy or "Run this again, and look at the output.",
+            changed=after != before,
+            databases=states_as_results(before, after),
+            diagnosis=diagnosis.to_dict(),
+            output=output,
+        )
+    return after, journal
+
+
+def run(module: AnsibleModule) -> dict[str, t.Any]:
+    reason = module.params["reason"].strip()
+    if not reason:
+        raise GitLabError(
+            "reason is empty.", "Say why what exists is what the migration makes; it is kept for those who ask later."
+        )
+    instance = Instance(module)
+    wish = read_wish(module.params, instance)
+    files = _schema_migrations.migration_files(instance.installation.rails_root)
+    file = find_file(files, wish.version)
+    before = read_states(instance, file)
+    down = [name for name, state in before.items() if state == DOWN and (not wish.databases or name in wish.databases)]
+
+    existing = look_at(wish.existing_object, instance, down) if wish.existing_object else None
+    tasks = _schema_migrations.mark_tasks(instance.topology, down) if down else []
+    plan = [instance.installation.rake(_rake.task(task, [file.version])) for task in tasks]
+
+    commands = instance.runner.commands
+    journal = None
+    if down and not module.check_mode:
+        after, journal = mark(instance, file, reason, down, plan, before)
+    else:
+        after = {**before, **dict.fromkeys(down, UP)}
+        commands = commands + plan
+    return {
+        "changed": after != before,
+        "version": file.version,
+        "name": file.name,
+        "kind": file.kind,
+        "reason": reason,
+        "databases": states_as_results(before, after),
+        "existing_object": existing,
+        "journal": journal,
+        "commands": commands,
+        "diff": {"before": before, "after": after},
+    }
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec=argument_spec(
+            version={"type": "str"},
+            error_text={"type": "str"},
+            reason={"type": "str", "required": True},
+            database={"type": "str"},
+        ),
+        mutually_exclusive=[("version", "error_text")],
+        required_one_of=[("version", "error_text")],
+        supports_check_mode=True,
+    )
+    try:
+        result = run(module)
+    except GitLabError as error:
+        module.fail_json(**error.to_result())
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()
