@@ -177,6 +177,11 @@ def read_versions(session: Session) -> list[str]:
     return versions
 
 
+def read_migrations(sessions: t.Iterable[Session], files: t.Sequence[MigrationFile]) -> list[Migration]:
+    """Return every migration of every database, as the rows say."""
+    return [migration for session in sessions for migration in merge(session.name, read_versions(session), files)]
+
+
 def parse_status(text: str, databases: t.Sequence[Database], files: t.Sequence[MigrationFile]) -> list[Migration]:
     """Read what C(rake db:migrate:status) printed for ``databases``; lines that are no status are noise.
 
