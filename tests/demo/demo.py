@@ -95,11 +95,11 @@ def main() -> int:
     os.environ.setdefault("MINI_GITLAB_FLEET", "demo")
 
     say("Building three instances that are stuck half-way through an upgrade (only the first run takes minutes)")
-    testbed("build.py", "scenario", *INSTANCES.values())
+    images = testbed("build.py", "scenario", *INSTANCES.values()).split()
     testbed("fleet.py", "down")
     try:
-        for host, scenario in INSTANCES.items():
-            testbed("fleet.py", "up", host, "--image", f"scenario-{scenario}")
+        for host, image in zip(INSTANCES, images):
+            testbed("fleet.py", "up", host, "--image", image)
         with tempfile.TemporaryDirectory() as folder:
             hosts = pathlib.Path(folder, "hosts.yml")
             hosts.write_text(testbed("fleet.py", "inventory"), encoding="utf-8")
