@@ -30,6 +30,7 @@ from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._database imp
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._errors import GitLabError
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._failure import Cause, Diagnosis, diagnose
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._job import ENDED, RUNNING, Job, tail
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._long_work import Waiting
 
 if t.TYPE_CHECKING:
     from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._database import Session
@@ -51,14 +52,6 @@ SELECT coalesce((
     WHERE j.batched_background_migration_id = %(row_id)s::bigint AND j.status = 2 AND l.exception_class IS NOT NULL
     ORDER BY l.id DESC LIMIT 1) AS e), 'null'::jsonb)""",
 )
-
-
-class Waiting(t.NamedTuple):
-    """What the work waits for: a job of this host, or (``job`` is None) somebody else's. ``text`` is for people."""
-
-    id: str
-    job: Job | None
-    text: str
 
 
 class Finalizer:
@@ -94,7 +87,7 @@ class Finalizer:
         )
 
     def advance(self) -> Waiting | None:
-        """Do what can be done now. Return what is to be waited for before the next call, or None when all is over."""
+        """See :class:`_long_work.Work`."""
         for one in self._memory["ids"]:
             if one not in self._memory["results"]:
                 waiting = self._advance(one)
@@ -111,25 +104,25 @@ class Finalizer:
         name = f"finalize-{one}"
         job = self._jobs.find(name)
         track = self._memory["tracks"].get(one)
+        if self._check_mode:
+            job = None
         if job is not None and job.status == RUNNING:
             track = track or self._track(one, job.note)
             track["watched"] = True
             self._unblock(one, track, job)
             return Waiting(one, job, "")
-        if job is not None and not self._check_mode:
+        if job is not None:
             job = self._jobs.collect(name)
         migration = self._read(one)
         track = track or self._track(one, job.note if job else {"before": dict(migration.row), "way": None})
         try:
-            if job is not None and not self._check_mode:
+            if job is not None:
                 self._judge(migration, track, job)
             if migration.done:
                 self._finish(migration, track)
                 return None
             return self._start(migration, track)
         except GitLabError as error:
-            if error.details.get("fatal"):
-                raise
             self._finish(migration, track, error)
             return None
 
@@ -161,18 +154,18 @@ class Finalizer:
         verdict = plan.judge(migration, job.rc, diagnosis.cause)
         if verdict is plan.Verdict.DONE:
             return
-        ended = f"ended with exit status {job.rc}" if job.status == ENDED else "disappeared (killed, or a restart)"
-        if not watched:
-            track["notes"].append(f"An earlier run's finalize {ended} while nobody was watching; see {job.log}.")
-        elif verdict is plan.Verdict.OTHER_WAY:
+        if verdict is plan.Verdict.OTHER_WAY:
             track["tried"].append(way)
             if job.rc == 0:
                 track["notes"].append(f"{_words(way)} exited 0 and did nothing: the row is {migration.state}.")
                 self._memory["without_tasks"].append(migration.database)
             else:
                 track["notes"].append(f"{_words(way)} is not possible here: {diagnosis.summary}")
-        else:
+        elif watched:
             raise self._failure(migration, job, diagnosis)
+        else:
+            ended = f"ended with exit status {job.rc}" if job.status == ENDED else "disappeared (killed, or a restart)"
+            track["notes"].append(f"An earlier finalize {ended} while nobody was watching; see {job.log}.")
 
     def _start(self, migration: BatchedMigration, track: dict[str, t.Any]) -> Waiting | None:
         version = self._instance.version
@@ -316,7 +309,7 @@ class Finalizer:
         database, row_id = parse_id(one)
         migration = find_by_id(self._instance.session(database), row_id)
         if migration is None:
-            raise GitLabError(f"The row of {one} is gone.", "Somebody removed it; see bbm_status.", fatal=True)
+            raise GitLabError(f"The row of {one} is gone.", "Somebody removed it; see bbm_status.")
         return migration
 
     def _read_all(self) -> list[BatchedMigration]:
