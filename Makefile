@@ -90,13 +90,13 @@ lint-format: tools copy
 lint-types: tools copy
 	cd $(CACHE) && mypy --cache-dir $(CACHE)/mypy --config-file $(COPY)/pyproject.toml $(COPY)/plugins $(COPY)/tests
 lint-rules: tools copy
-	cd $(COPY) && python -m tests.checks
+	cd $(COPY) && PYTHONPATH=$(CACHE) python -m ansible_collections.$(COLLECTION).tests.checks
 lint-yaml: tools copy
 	cd $(COPY) && yamllint --strict .
 lint-ansible: tools copy
 	cd $(COPY) && ansible-lint --offline --nocolor --format pep8 -q
 lint-changelog: tools copy
-	cd $(COPY) && antsibull-changelog lint
+	cd $(COPY) && HOME=$(CACHE)/home antsibull-changelog lint
 
 .PHONY: unit
 unit: core copy ## Test the pure logic (pytest, hypothesis)
@@ -105,7 +105,7 @@ unit: core copy ## Test the pure logic (pytest, hypothesis)
 
 .PHONY: sanity
 sanity: core copy interpreters ## Run ansible-test sanity, with the Python versions found on this machine
-	cd $(COPY) && HOME=$(CACHE)/ansible-test-home PATH="$(VENV)/bin:$(CACHE)/interpreters:$$PATH" \
+	cd $(COPY) && HOME=$(CACHE)/ansible-test-home PATH="$(VENV)/bin:$(CACHE)/pythons:$$PATH" \
 	  ansible-test sanity --color no $(NOT_FOR_SANITY) $(ARGS)
 
 .PHONY: integration
@@ -125,16 +125,16 @@ molecule: tools copy testbed ## Test the roles and playbooks on test hosts (root
 
 .PHONY: docs
 docs: tools copy ## Check the reference pages of modules, plugins and roles
-	cd $(COPY) && antsibull-docs lint-collection-docs --plugin-docs --validate-collection-refs=all .
+	cd $(COPY) && HOME=$(CACHE)/home antsibull-docs lint-collection-docs --plugin-docs --validate-collection-refs=all .
 
 .PHONY: build
 build: tools copy ## Build the tarball, install it elsewhere and read its documentation from there
 	rm -rf $(CACHE)/build && mkdir -p $(CACHE)/build/installed
 	cd $(COPY) && ansible-galaxy collection build --output-path $(CACHE)/build
-	python -m tests.checks.tarball $(CACHE)/build/*.tar.gz
+	python tests/checks/tarball.py $(CACHE)/build/*.tar.gz
 	cd $(CACHE)/build && ANSIBLE_COLLECTIONS_PATH=$(CACHE)/build/installed \
 	  ansible-galaxy collection install --offline --collections-path installed ./*.tar.gz
-	ANSIBLE_COLLECTIONS_PATH=$(CACHE)/build/installed python -m tests.checks.installed $(CACHE)/build/installed
+	ANSIBLE_COLLECTIONS_PATH=$(CACHE)/build/installed python tests/checks/installed.py $(CACHE)/build/installed
 
 # --- Beside the levels ------------------------------------------------------------------------------------------------
 
@@ -173,7 +173,7 @@ core: $(VENV)/.core
 tools: $(VENV)/.tools
 
 $(CACHE)/.packages: $(REQUIREMENTS)/apt.txt
-	@mkdir -p $(CACHE)
+	@mkdir -p $(CACHE)/home
 	python3 $(TOOLS)/packages.py $<
 	@touch $@
 
@@ -200,7 +200,7 @@ copy: $(CACHE)/.packages
 
 # ansible-test looks for python3.N on PATH, where a shim would fool it.
 interpreters:
-	@$(FIND) link $(CACHE)/interpreters
+	@$(FIND) link $(CACHE)/pythons
 	@python3 $(TOOLS)/ansible_test_home.py $(CACHE)/ansible-test-home
 
 testbed: $(CACHE)/.testbed-packages

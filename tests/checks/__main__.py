@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Check the rules of this collection that no general tool knows: python -m tests.checks [ROOT]."""
+"""Check the rules of this collection that no general tool knows: python -m ansible_collections.gitlab_fleet.upgrade.tests.checks [ROOT]."""
 
 from __future__ import annotations
 

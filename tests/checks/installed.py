@@ -4,7 +4,7 @@
 
 """Use an installed copy as a user would: read every plugin's and role's documentation, parse every playbook.
 
-python -m tests.checks.installed DIRECTORY    where ansible-galaxy installed the collection
+installed.py DIRECTORY    where ansible-galaxy installed the collection
 """
 
 from __future__ import annotations

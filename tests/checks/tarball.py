@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Check that a built tarball holds what users need and nothing else: python -m tests.checks.tarball FILE."""
+"""Check that a built tarball holds what users need and nothing else: tarball.py FILE."""
 
 from __future__ import annotations
 
