@@ -17,8 +17,11 @@ description:
   - Only the services that are named are touched.
   - With O(remember=true) it records which of them were running before they are stopped, so that a later O(state=restored) starts exactly
     those, also when the run that stopped them broke off in between.
+  - It asks no database. It takes the options about databases like all modules of its action group.
 extends_documentation_fragment:
+  - gitlab_fleet.upgrade.instance
   - gitlab_fleet.upgrade._attributes
+  - gitlab_fleet.upgrade._attributes.actiongroup_gitlab
 attributes:
   check_mode:
     support: full
@@ -64,7 +67,7 @@ options:
     type: int
     default: 120
 requirements:
-  - The Linux package (C(gitlab-ctl)).
+  - The Linux package (O(install_type=omnibus)).
 seealso:
   - name: GitLab documentation on the services
     description: Starting and stopping the services of the Linux package.
@@ -140,6 +143,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils import _services, _state
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._errors import GitLabError
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._gitlab import OMNIBUS, Installation
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._instance import argument_spec
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._runner import ModuleRunner
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._services import Service
 
@@ -150,6 +154,11 @@ class Node:
     """The services of one node, by C(gitlab-ctl)."""
 
     def __init__(self, module: AnsibleModule) -> None:
+        if module.params["install_type"] != OMNIBUS:
+            raise GitLabError(
+                "A self-compiled GitLab has no gitlab-ctl, which this module needs.",
+                "Start and stop its services by its init system, for example with ansible.builtin.systemd_service.",
+            )
         self.runner = ModuleRunner(module)
         self._installation = Installation.create(OMNIBUS)
 
@@ -275,13 +284,13 @@ def run(module: AnsibleModule) -> dict[str, t.Any]:
 
 def main() -> None:
     module = AnsibleModule(
-        argument_spec={
-            "name": {"type": "list", "elements": "str", "aliases": ["services"]},
-            "state": {"type": "str", "choices": list(_services.STATES), "required": True},
-            "remember": {"type": "bool", "default": False},
-            "required": {"type": "bool", "default": False},
-            "timeout": {"type": "int", "default": 120},
-        },
+        argument_spec=argument_spec(
+            name={"type": "list", "elements": "str", "aliases": ["services"]},
+            state={"type": "str", "choices": list(_services.STATES), "required": True},
+            remember={"type": "bool", "default": False},
+            required={"type": "bool", "default": False},
+            timeout={"type": "int", "default": 120},
+        ),
         required_if=[
             ("state", _services.STARTED, ["name"]),
             ("state", _services.STOPPED, ["name"]),
