@@ -399,15 +399,13 @@ commands:
     - [/opt/gitlab/bin/gitlab-psql, -X, -q, -t, -A, -P, pager=off, -v, ON_ERROR_STOP=1, -d, gitlabhq_production, -f, '-']
 """
 
-import typing as t
-
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._bbm_reading import argument_spec, read_status
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._errors import GitLabError
 
 
-def main() -> t.NoReturn:
+def main() -> None:
     module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True)
     try:
         module.exit_json(**read_status(module))
