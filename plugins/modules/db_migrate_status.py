@@ -9,7 +9,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: db_migrate_status
 author:
-  - The gitlab_fleet.upgrade authors
+  - The gitlab_fleet.upgrade authors (!UNKNOWN)
 version_added: 0.1.0
 short_description: Tell which schema migrations of GitLab are up, down, or without a file
 description:
