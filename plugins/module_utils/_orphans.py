@@ -33,6 +33,7 @@ SAMPLE_SECONDS = 1.0
 
 _RUBY = re.compile(r"(?:\S*/)?(?:ruby|bundle|sidekiq|rake|rails|irb|gitlab-)\S*\s")
 _WORKS = re.compile(r"sidekiq|rake|rails|console", re.IGNORECASE)
+_PUMA = re.compile(r"\bpuma\b")
 
 OPEN_JOBS = f"""
 SELECT id, status, attempts, extract(epoch FROM started_at)::float AS started_at,
@@ -145,7 +146,7 @@ def ruby_processes() -> list[Process]:
 
 def can_run_batches(title: str) -> bool:
     """Tell from its command line or title whether a process is one of GitLab's that runs batches."""
-    return bool(_RUBY.match(title + " ") and _WORKS.search(title)) and not title.startswith("puma")
+    return bool(_RUBY.match(title + " ") and _WORKS.search(title)) and not _PUMA.search(title)
 
 
 def older_than(processes: t.Iterable[Process], started_at: float | None) -> list[Process]:
