@@ -14,6 +14,7 @@ queued=$(gitlab-psql -XAt -c "SELECT count(*) FROM batched_background_migrations
 gitlab-ctl start sidekiq
 
 code=0
-apt-get install -y gitlab-ee=14.2.7-ee.0 2>&1 | tee upgrade.log || code=${PIPESTATUS[0]}
+apt-get install -y gitlab-ee=14.2.7-ee.0 > upgrade.log 2>&1 || code=$?
+cat upgrade.log
 [ "$code" = 100 ] || { echo "the upgrade was expected to fail with 100, it ended with $code" >&2; exit 1; }
 grep -q "Expected batched background migration .* but it is 'active'" upgrade.log

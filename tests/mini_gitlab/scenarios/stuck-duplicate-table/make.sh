@@ -22,6 +22,7 @@ gitlab-psql -X -q < /var/opt/gitlab/before.sql
 gitlab-ctl start
 
 code=0
-apt-get install -y gitlab-ee=14.3.6-ee.0 2>&1 | tee upgrade.log || code=${PIPESTATUS[0]}
+apt-get install -y gitlab-ee=14.3.6-ee.0 > upgrade.log 2>&1 || code=$?
+cat upgrade.log
 [ "$code" = 100 ] || { echo "the upgrade was expected to fail with 100, it ended with $code" >&2; exit 1; }
 grep -q 'PG::DuplicateTable: ERROR:  relation "incident_management_pending_alert_escalations" already exists' upgrade.log
