@@ -2,10 +2,14 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The test hosts themselves: real namespaces, real SSH, real power losses (root)."""
+"""The test hosts themselves: real namespaces, real SSH, real power losses.
+
+They run as root, and as a user without root where user namespaces are allowed.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 import pathlib
 import random
@@ -33,7 +37,8 @@ class Fleet:
             self.environment["MINI_GITLAB_DIR"] = str(directory)
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
-        return subprocess.Popen([PROGRAM, *arguments], env=self.environment, text=True)
+        """A command of its own process group, that ``kill`` ends half-way."""
+        return subprocess.Popen([PROGRAM, *arguments], env=self.environment, text=True, start_new_session=True)
 
     def run(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
         return subprocess.run([PROGRAM, *arguments], env=self.environment, text=True, capture_output=True, input=stdin)
@@ -55,7 +60,10 @@ class Fleet:
         key = inventory["vars"]["ansible_ssh_private_key_file"]
         address = inventory["hosts"][name]["ansible_host"]
         command = ["ssh", "-F", "none", "-i", key, *options, "-o", f"ConnectTimeout={seconds}", "-o", "BatchMode=yes"]
-        return subprocess.run([*command, f"root@{address}", script], text=True, capture_output=True)
+        return self.run("shell", "--", *command, f"root@{address}", script)
+
+    def interfaces(self) -> set[str]:
+        return {link["ifname"] for link in json.loads(self("shell", "--", "ip", "-j", "link"))}
 
     def states(self) -> dict[str, str]:
         return {line.split()[0]: line.split()[1] for line in self("ps").splitlines()}
@@ -91,8 +99,9 @@ def image(fleet: Fleet) -> t.Iterator[str]:
         fleet("rmimage", name)
 
 
-def interfaces() -> set[str]:
-    return set(os.listdir("/sys/class/net"))
+def kill(process: subprocess.Popen[str]) -> None:
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def until(condition: t.Callable[[], object], seconds: float = 5) -> bool:
@@ -134,13 +143,9 @@ def test_three_hosts_answer_over_ssh_and_know_each_other(fleet: Fleet) -> None:
 def test_ansible_reaches_the_hosts_with_the_printed_inventory(fleet: Fleet, tmp_path: pathlib.Path) -> None:
     fleet("up", "a", "b")
     (tmp_path / "hosts.yml").write_text(fleet("inventory"))
-    done = subprocess.run(
-        ["ansible", "all", "-i", tmp_path / "hosts.yml", "-m", "ansible.builtin.command", "-a", "hostname"],
-        text=True,
-        capture_output=True,
-        cwd=tmp_path,
-        env={**os.environ, "ANSIBLE_LOCAL_TEMP": str(tmp_path), "LC_ALL": "C.UTF-8"},
-    )
+    fleet.environment |= {"ANSIBLE_LOCAL_TEMP": str(tmp_path), "LC_ALL": "C.UTF-8"}
+    command = ["ansible", "all", "-i", str(tmp_path / "hosts.yml"), "-m", "ansible.builtin.command", "-a", "hostname"]
+    done = fleet.run("shell", "--", *command)
     assert done.returncode == 0, done.stdout + done.stderr
     assert {"a", "b"} <= set(done.stdout.split("\n"))
 
@@ -335,24 +340,25 @@ def test_what_a_killed_creator_leaves_is_taken_up_again(fleet: Fleet, attempt: i
     names = [f"n{number}" for number in range(5)]
     creator = fleet.start("up", *names)
     time.sleep(random.Random(attempt).uniform(0.05, 0.6))
-    creator.kill()
-    creator.wait()
+    kill(creator)
     fleet("up", *names)
     assert fleet.states() == dict.fromkeys(names, "running")
     assert [fleet.ssh(name, "hostname").stdout.strip() for name in names] == names
 
 
 def test_down_removes_everything_that_a_killed_creator_left(fleet: Fleet) -> None:
-    before = interfaces()
+    bridges = set()
     for delay in (0.1, 0.2, 0.3, 0.4):
         creator = fleet.start("up", "x", "y")
         time.sleep(delay)
-        creator.kill()
-        creator.wait()
+        kill(creator)
+        bridges.add(fleet.bridge())
         fleet("down")
         assert fleet.bridge() is None
-        assert interfaces() <= before
         assert until(lambda: subprocess.run(["pgrep", "-f", f"fleets/{fleet.name}/"]).returncode == 1)
+    assert bridges != {None}, "each creator was killed before it made anything"
+    left = [name for name in fleet.interfaces() if name.partition("h")[0] in bridges]
+    assert left == []
     assert fleet.name not in pathlib.Path("/proc/self/mountinfo").read_text()
 
 

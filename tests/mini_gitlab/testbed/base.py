@@ -12,7 +12,7 @@ import pathlib
 import shutil
 import subprocess
 
-from . import images
+from . import images, rootless
 from .errors import TestbedError
 from .sources import debian_sources
 from .store import Store, entries
@@ -59,7 +59,7 @@ def _install_tools() -> None:
     names = package_names((DIRECTORY / "apt.txt").read_text())
     if all(map(shutil.which, ("mmdebstrap", "ip", "ssh-keygen", "newuidmap"))):
         return
-    if os.geteuid() != 0 or shutil.which("apt-get") is None:
+    if not rootless.privileged() or shutil.which("apt-get") is None:
         raise TestbedError(f"install these Debian packages first: {' '.join(names)}")
     subprocess.run(["apt-get", "update", "-qq"], check=True)
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import typing as t
 
-from . import addresses, base, images, inventory
+from . import addresses, base, images, inventory, rootless
 from .errors import TestbedError
 from .fleet import Fleet, run_inside
 from .process import alive
@@ -79,14 +79,13 @@ def parse(arguments: t.Sequence[str]) -> argparse.Namespace:
     return parsed
 
 
-def state_directory() -> pathlib.Path:
-    return pathlib.Path(os.environ.get("MINI_GITLAB_DIR") or "/var/lib/gitlab-fleet-testbed")
-
-
 def main(arguments: t.Sequence[str]) -> int:
     parsed = parse(arguments)
     try:
-        run(parsed)
+        store = Store.open(rootless.state_directory())
+        if os.geteuid() != 0:
+            return rootless.run(store, parsed.verb, arguments, parsed.command)
+        run(parsed, store)
     except TestbedError as error:
         print(f"fleet.py: {error}", file=sys.stderr)
         return 1
@@ -99,10 +98,7 @@ def main(arguments: t.Sequence[str]) -> int:
     return 0
 
 
-def run(parsed: argparse.Namespace) -> None:
-    if os.geteuid() != 0:
-        raise TestbedError("needs root: run it with sudo")
-    store = Store.open(state_directory())
+def run(parsed: argparse.Namespace, store: Store) -> None:
     fleet = Fleet(store, parsed.fleet)
     verb = parsed.verb
     if verb == "base":
@@ -160,6 +156,9 @@ def print_status(store: Store) -> None:
     print(f"images {len(entries(store.images))}")
     for name in entries(store.fleets):
         fleet = Fleet(store, name)
+        if not fleet.exists:
+            print(f"fleet {name} was interrupted while it was made: up or down it")
+            continue
         states = [host.state for host in fleet.hosts().values()]
         print(
             f"fleet {name} {addresses.network(fleet.slot)} {addresses.bridge(fleet.slot)} hosts {len(states)} running {states.count('running')}"

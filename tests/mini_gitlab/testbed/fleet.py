@@ -52,8 +52,12 @@ class Fleet:
         return found[name]
 
     @property
+    def exists(self) -> bool:
+        return (self.directory / "fleet.json").exists()
+
+    @property
     def slot(self) -> int:
-        if not (self.directory / "fleet.json").exists():
+        if not self.exists:
             raise TestbedError(f"fleet {self.name} is not up: run fleet.py --fleet {self.name} up NAME...")
         return int(read_json(self.directory / "fleet.json")["slot"])
 
@@ -155,7 +159,7 @@ class Fleet:
                 self._write_names(present)
                 self._tell_names([host for host in present.values() if alive(host.process)])
             else:
-                if (self.directory / "fleet.json").exists():
+                if self.exists:
                     network.remove_bridge(self.slot)
                 self.store.remove(self.directory)
 
@@ -190,7 +194,7 @@ class Fleet:
 
     def _create_network(self) -> None:
         self._hosts.mkdir(parents=True, exist_ok=True)
-        if not (self.directory / "fleet.json").exists():
+        if not self.exists:
             with self.store.lock("store"):
                 taken = {int(read_json(path)["slot"]) for path in self.store.fleets.glob("*/fleet.json")}
                 last = self.store.fleets / ".last-slot"

@@ -14,6 +14,7 @@ import subprocess
 import time
 import typing as t
 
+from . import rootless
 from .errors import TestbedError
 from .process import Process, alive, boot_id, identify, send
 from .store import Store, need, read_json, write_json
@@ -22,7 +23,7 @@ BOOT = pathlib.Path(__file__).parent / "guest" / "boot"
 LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 # An image's layers must mean the same in each stack, so no option may tie them to one;
 # volatile drops fsync, which only a crash of this machine could punish.
-OVERLAY_OPTIONS = "volatile,index=off,metacopy=off,redirect_dir=off,xino=off"
+OVERLAY_OPTIONS = "volatile,index=off,metacopy=off,redirect_dir=nofollow,xino=off"
 # guest/init gives its processes 10 seconds.
 SHUTDOWN_SECONDS = 15.0
 BOOT_SECONDS = 30.0
@@ -95,7 +96,9 @@ class Starting:
             (directory / name).mkdir(exist_ok=True)
         command = ["unshare", "--mount", "--uts", "--ipc", "--net", "--pid", "--fork", "--propagation", "private", "--"]
         command += [str(BOOT), host.name, store.relative(directory), ":".join(map(store.relative, layers))]
-        command += [OVERLAY_OPTIONS, f"{address}/24", *host.binds]
+        # Without root of the machine overlay keeps its marks where users may write: in user.* attributes.
+        options = OVERLAY_OPTIONS if rootless.privileged() else f"{OVERLAY_OPTIONS},userxattr"
+        command += [options, f"{address}/24", *host.binds]
         with open(directory / "console.log", "wb") as console:
             self._boot = subprocess.Popen(
                 command,
