@@ -14,6 +14,7 @@ TEST_LEVELS := lint unit build docs sanity
 # Set these on the command line, for example `make sanity PYTHON=python3.13` or `make unit ARGS='-k quoting'`.
 PYTHON ?= python3
 ARGS ?=
+TESTS ?=
 
 TOOLS := tests/tools
 REQUIREMENTS := tests/requirements
@@ -101,7 +102,7 @@ lint-changelog: tools copy
 .PHONY: unit
 unit: core copy ## Test the pure logic (pytest, hypothesis)
 	$(call need_files,tests/unit,test_*.py)
-	cd $(COPY) && $(PYTEST) tests/unit $(ARGS)
+	cd $(COPY) && $(PYTEST) $(or $(TESTS),tests/unit) $(ARGS)
 
 .PHONY: sanity
 sanity: core copy interpreters ## Run ansible-test sanity, with the Python versions found on this machine
@@ -111,12 +112,12 @@ sanity: core copy interpreters ## Run ansible-test sanity, with the Python versi
 .PHONY: integration
 integration: core copy testbed ## Test the modules against a real PostgreSQL and the mini GitLab (root)
 	$(call need_files,tests/integration,test_*.py)
-	PYTHONPATH=$(CACHE) $(PYTEST) tests/integration $(ARGS)
+	PYTHONPATH=$(CACHE) $(PYTEST) $(or $(TESTS),tests/integration) $(ARGS)
 
 .PHONY: conformance
 conformance: core copy testbed ## Hold the mini GitLab against recordings of GitLab's own engine (root)
 	$(call need_files,tests/conformance,test_*.py)
-	PYTHONPATH=$(CACHE) $(PYTEST) tests/conformance $(ARGS)
+	PYTHONPATH=$(CACHE) $(PYTEST) $(or $(TESTS),tests/conformance) $(ARGS)
 
 .PHONY: molecule
 molecule: tools copy testbed ## Test the roles and playbooks on test hosts (root)
