@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # frozen_string_literal: true
 
+require_relative '../mini_gitlab/schema_load'
+
 module MiniGitlab
   # What the tasks of gitlab:db print and do.
   module DatabaseTasks
@@ -45,42 +47,10 @@ module MiniGitlab
     # A database with more than schema_migrations has been in use before.
     def configure_one(name, suffix)
       connection = Gitlab::Database.database_base_models.fetch(name).connection
-      fresh = connection.tables.size <= 1
-      task = fresh ? "db:schema:load#{suffix}" : "db:migrate#{suffix}"
+      task = connection.tables.size > 1 ? "db:migrate#{suffix}" : "db:schema:load#{suffix}"
       puts "Running #{task} rake task" if MiniGitlab.since?(:configure_announces_task)
-      return Rake::Task[task].invoke unless fresh
-
-      load_schema(name)
-      seed(connection, name)
-    end
-
-    # Stands for db/structure.sql: the tables of all migrations, no output.
-    def load_schema(name)
-      original = ActiveRecord::Base.connection_db_config
-      config = Gitlab::Database.db_configs.find { |candidate| candidate.name == name }
-      ActiveRecord::Base.establish_connection(config)
-      MiniGitlab.loading_schema { ActiveRecord::Migration.suppress_messages { migrate_all } }
-    ensure
-      ActiveRecord::Base.establish_connection(original)
-    end
-
-    def migrate_all
-      was = ActiveRecord::Migration.verbose
-      ActiveRecord::Migration.verbose = false
-      ActiveRecord::Base.connection.migration_context.migrate
-      ActiveRecord::InternalMetadata[:environment] = Rails.env.to_s
-    ensure
-      ActiveRecord::Migration.verbose = was
-    end
-
-    def seed(connection, name)
-      return unless name == 'main' && connection.table_exists?(:application_settings)
-
-      ApplicationSetting.reset_column_information
-      ApplicationSetting.current
-      connection.execute(<<~SQL)
-        INSERT INTO users (username, admin, created_at) SELECT 'root', true, now() WHERE NOT EXISTS (SELECT 1 FROM users)
-      SQL
+      Rake::Task[task].invoke
+      SchemaLoad.seed if name == 'main' && task.start_with?('db:schema:load')
     end
 
     def active
@@ -102,6 +72,23 @@ module MiniGitlab
       pending = ActiveRecord::Base.connection.migration_context.needs_migration?
       Rake::Task['db:migrate'].invoke if pending
       puts pending ? 'unattended_migrations_completed' : 'unattended_migrations_static'
+    end
+  end
+end
+
+%w[db:schema:load db:structure:load].each { |name| Rake::Task[name].clear }
+
+namespace :db do
+  namespace :schema do
+    task load: :environment do
+      Gitlab::Database.database_names_with_tasks.each { |name| MiniGitlab::SchemaLoad.into(name) }
+    end
+
+    if Gitlab::Database.several_databases?
+      Gitlab::Database.database_names_with_tasks.each do |name|
+        Rake::Task["db:schema:load:#{name}"].clear
+        namespace(:load) { task(name => :environment) { MiniGitlab::SchemaLoad.into(name) } }
+      end
     end
   end
 end

@@ -77,7 +77,7 @@ module Gitlab
             event(:failure) { transition any => :failed }
             before_transition(any => :running) { |job| job.note_start }
             before_transition(any => %i[failed succeeded]) { |job| job.finished_at = Time.current }
-            after_transition { |job, change| job.log_transition(change.from, change.to, change.args.first) }
+            after_transition { |job, change| job.log_transition(change.from_name, change.to_name, change.args.first) }
             after_transition(any => :failed) { |job, change| job.react_to_failure(change.args.first&.fetch(:error, nil)) }
           end
         end
@@ -114,7 +114,7 @@ module Gitlab
         def log_transition(from, to, details)
           error = details && details[:error]
           batched_job_transition_logs.create!(
-            previous_status: VALUES.fetch(from.to_sym), next_status: VALUES.fetch(to.to_sym),
+            previous_status: VALUES.fetch(from), next_status: VALUES.fetch(to),
             exception_class: error&.class&.name, exception_message: error&.message
           )
           Gitlab::AppLogger.info(

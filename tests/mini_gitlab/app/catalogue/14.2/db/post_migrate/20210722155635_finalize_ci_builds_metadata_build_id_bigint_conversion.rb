@@ -1,0 +1,20 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# frozen_string_literal: true
+
+class FinalizeCiBuildsMetadataBuildIdBigintConversion < ActiveRecord::Migration[6.1]
+  include Gitlab::Database::MigrationHelpers
+  disable_ddl_transaction!
+
+  def up
+    ensure_batched_background_migration_is_finished(
+      job_class_name: 'CopyColumnUsingBackgroundMigrationJob',
+      table_name: 'ci_builds_metadata',
+      column_name: 'id',
+      job_arguments: [%w[build_id], %w[build_id_convert_to_bigint]]
+    )
+
+    swap_integer_to_bigint :ci_builds_metadata, :build_id
+  end
+
+  def down; end
+end

@@ -1,0 +1,18 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# frozen_string_literal: true
+
+class FinalizeBackfillNamespaceDetails < Gitlab::Database::Migration[2.1]
+  disable_ddl_transaction!
+  restrict_gitlab_migration gitlab_schema: :gitlab_main
+
+  def up
+    ensure_batched_background_migration_is_finished(
+      job_class_name: 'BackfillNamespaceDetails',
+      table_name: :namespaces,
+      column_name: :id,
+      job_arguments: []
+    )
+  end
+
+  def down; end
+end

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# frozen_string_literal: true
+
+module MiniGitlab
+  # In Sidekiq's place: starts the workers of all databases every cycle.
+  class Cron
+    Shutdown = Class.new(Interrupt)
+
+    def initialize(seconds)
+      @seconds = seconds
+      @stopping = false
+    end
+
+    # Returns after TERM or INT. A job that is running then fails, as one does
+    # that Sidekiq shuts down; its row says so.
+    def run
+      main = Thread.current
+      %w[TERM INT].each do |signal|
+        trap(signal) do
+          @stopping = true
+          main.raise(Shutdown)
+        end
+      end
+      log("Booted mini GitLab #{VersionBehaviour.version}, a cycle every #{@seconds} s")
+      cycle_and_sleep until @stopping
+    rescue Shutdown
+      nil
+    ensure
+      log('Bye!')
+    end
+
+    private
+
+    def cycle_and_sleep
+      [Database::BatchedBackgroundMigrationWorker, Database::BatchedBackgroundMigration::CiDatabaseWorker].each { |worker| cycle(worker) }
+      sleep(@seconds)
+    end
+
+    # Whatever happens in a job or to the database, the next cycle comes.
+    def cycle(worker)
+      worker.new.perform
+    rescue StandardError, NotImplementedError => error
+      log("#{worker.name}: #{error.class}: #{error.message.lines.first&.chomp}")
+      ActiveRecord::Base.clear_all_connections!
+    end
+
+    def log(text)
+      puts "#{Time.now.utc.iso8601(3)} pid=#{Process.pid} #{text}"
+      $stdout.flush
+    end
+  end
+end
