@@ -25,13 +25,16 @@ from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._long_work im
     timed_out,
 )
 
+if t.TYPE_CHECKING:
+    from ansible_collections.gitlab_fleet.upgrade.plugins.plugin_utils._log_lines import LogLines
+
 Result = t.Dict[str, t.Any]
 Answer = t.TypeVar("Answer")
 
 LONGEST_PAUSE = 60
 
 
-class LongWorkAction(ActionBase):  # type: ignore[misc]
+class LongWorkAction(ActionBase):
     """Base of the action plugins whose module does its work as jobs."""
 
     TRANSFERS_FILES = False
@@ -43,6 +46,8 @@ class LongWorkAction(ActionBase):  # type: ignore[misc]
         self._host: str = self._variables.get("inventory_hostname", "")
         self._options = {name: option.get("default") for name, option in argument_spec().items()}
         self._failures = 0
+        self._lines: LogLines | None = None
+        self._offsets: dict[str, int] = {}
         result: Result = super().run(tmp, task_vars)
         arguments = dict(self._task.args)
         if self._task.async_val:
@@ -52,11 +57,15 @@ class LongWorkAction(ActionBase):  # type: ignore[misc]
         result.update(self._steps(arguments))
         return result
 
-    def begin_step(self, step: t.Mapping[str, t.Any], result: Result) -> None:
-        """Called after each step that leaves something to wait for."""
+    def make_lines(self, memory: t.Mapping[str, t.Any]) -> LogLines | None:
+        """Return what makes lines of progress from the job's output, if anything does."""
+        return None
 
     def show(self, step: t.Mapping[str, t.Any], look: Look) -> None:
         """Called for each look at a running job: show what is new."""
+        if self._lines is not None:
+            for line in self._lines.feed(look.text, time.monotonic()):
+                self.line(line)
 
     def line(self, text: str) -> None:
         """Show one line of progress, at normal verbosity."""
@@ -105,9 +114,9 @@ class LongWorkAction(ActionBase):  # type: ignore[misc]
             if memory is None:
                 # The module has checked them.
                 self._options.update({name: int(arguments[name]) for name in self._numbers() if name in arguments})
+                self._lines = self.make_lines(result["memory"])
             memory = result["memory"]
             step = result["step"]
-            self.begin_step(step, result)
             timeout = self._options["timeout"]
             if timeout and time.monotonic() - started >= timeout:
                 return dict(timed_out(step["id"], step["log"], timeout).to_result(), failed=True, changed=False)
@@ -137,12 +146,11 @@ class LongWorkAction(ActionBase):  # type: ignore[misc]
                 time.sleep(min(interval, left))
 
     def _look(self, step: t.Mapping[str, t.Any]) -> Look | None:
-        offsets: dict[str, int] = self.__dict__.setdefault("_offsets", {})
         directory = step["directory"]
-        command = look_command(directory, offsets.get(directory, 0))
+        command = look_command(directory, self._offsets.get(directory, 0))
         look = parse_look(self.reach(lambda: self._low_level_execute_command(command))["stdout"])
         if look is not None:
-            offsets[directory] = look.offset
+            self._offsets[directory] = look.offset
         return look
 
     def _call_module(self, arguments: Result, wrap_async: bool = False) -> Result:
