@@ -29,6 +29,12 @@ if t.TYPE_CHECKING:
 
 MARK = "@@probe "
 
+_CHECK = "Check that GitLab is installed and configured on this host (gitlab-ctl reconfigure)."
+_REMEDIES: t.Mapping[str, str] = {
+    "Permission denied": "Run as root (become: true).",
+    "No such file or directory": f"{_CHECK} On a node with PostgreSQL only, name the databases with the option databases.",
+}
+
 # Asks everything in one trip: the version, the databases' names, and each database one script that comes on stdin.
 # It needs a POSIX shell, sed and awk. What is foreign (files, errors) is indented by "| ", so that only the probe
 # itself can write a mark; what psql prints is JSON or a mark of its own. Of database.yml only the lines that say where
@@ -177,11 +183,7 @@ def _sections(output: str) -> dict[str, _Section]:
 def _file(section: _Section | None, path: str) -> str:
     if section is None or section.rc != 0:
         detail = section.text.rpartition(": ")[2] if section and section.text else "no answer"
-        raise GitLabError(
-            f"Cannot read {path}: {detail}.",
-            "Check that GitLab is installed and configured on this host, and run as root (become: true).",
-            path=path,
-        )
+        raise GitLabError(f"Cannot read {path}: {detail}.", _REMEDIES.get(detail, _CHECK), path=path)
     return section.text
 
 

@@ -182,7 +182,7 @@ def test_the_flat_configuration_of_old_versions(cluster: Cluster, host: t.Callab
 @pytest.mark.parametrize(
     ("configuration", "words"),
     [
-        (None, "Cannot read .*database.yml: No such file or directory..*become: true"),
+        (None, "Cannot read .*database.yml: No such file or directory..*option databases"),
         ("production:\n  main:\n    database: nowhere\n", "PostgreSQL has no database nowhere"),
         ("production:\n  main:\n    adapter: postgresql\n", "No database of the production environment"),
         (
