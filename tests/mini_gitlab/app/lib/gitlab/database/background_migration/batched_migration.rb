@@ -40,7 +40,7 @@ module Gitlab
             job_class_name, table_name, column_name, job_arguments = configuration
             found = where(job_class_name: job_class_name, table_name: table_name, column_name: column_name)
               .where('job_arguments = ?', job_arguments.to_json)
-            schemas ? found.for_gitlab_schema(schemas) : found
+            schemas && gitlab_schema_column? ? found.for_gitlab_schema(schemas) : found
           end
 
           # include_compatible: GitLab's looser search for jobs whose interface
@@ -65,8 +65,13 @@ module Gitlab
 
           private
 
+          # Migrations older than the column run under newer code, too.
+          def gitlab_schema_column?
+            column_names.include?('gitlab_schema')
+          end
+
           def for_connection(connection)
-            return all unless MiniGitlab.since?(:gitlab_schema) && column_names.include?('gitlab_schema')
+            return all unless MiniGitlab.since?(:gitlab_schema) && gitlab_schema_column?
 
             for_gitlab_schema(Gitlab::Database.gitlab_schemas_for_connection(connection))
           end

@@ -23,7 +23,10 @@ module Gitlab
           configuration = [job_class_name, batch_table_name, batch_column_name, job_arguments]
           configuration.unshift([schema]) if MiniGitlab.since?(:gitlab_schema)
           if BackgroundMigration::BatchedMigration.for_configuration(*configuration).exists?
-            return AppLogger.warn("Batched background migration not enqueued because it already exists: #{configuration}")
+            return AppLogger.warn(
+              "Batched background migration not enqueued because it already exists: job_class_name: #{job_class_name}, " \
+              "table_name: #{batch_table_name}, column_name: #{batch_column_name}, job_arguments: #{job_arguments.inspect}"
+            )
           end
 
           last = batch_max_value || last_value(batch_table_name, batch_column_name)

@@ -11,6 +11,8 @@ module Gitlab
         NEW_PAGE = 'update/background_migrations.html'
 
         def ensure_batched_background_migration_is_finished(job_class_name:, table_name:, column_name:, job_arguments:, finalize: true)
+          return if MiniGitlab.loading_schema?
+
           forbid_transaction(__method__)
           configuration = {
             job_class_name: job_class_name, table_name: table_name, column_name: column_name, job_arguments: job_arguments
