@@ -1,0 +1,124 @@
+# Copyright (c) 2026, The gitlab_fleet.upgrade authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+from ansible.errors import AnsibleFilterError
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.gitlab_fleet.upgrade.plugins.filter.status_table import FilterModule
+
+status_table = FilterModule().filters()["status_table"]
+
+ACTIVE: dict[str, t.Any] = {
+    "id": "main_85",
+    "database": "main",
+    "job_class_name": "BackfillX",
+    "table_name": "projects",
+    "state": "active",
+    "progress": {"percent": 42.17},
+    "rate": 812.0,
+    "eta_seconds": 11400,
+    "stalled": False,
+    "stalled_reasons": [],
+}
+PAUSED = dict(
+    ACTIVE,
+    id="ci_7",
+    state="paused",
+    rate=None,
+    eta_seconds=None,
+    stalled=True,
+    stalled_reasons=["it is paused: a", "b"],
+)
+
+
+def result(*migrations: dict[str, t.Any], done: int = 3, pending: int = 0, **values: t.Any) -> dict[str, t.Any]:
+    by_state: dict[str, list[str]] = {"finished": ["x"] * (done - 1), "finalized": ["x"]}
+    for migration in migrations:
+        by_state.setdefault(migration["state"], []).append(migration["id"])
+    return {
+        "gitlab_version": "14.2.7-ee",
+        "by_state": by_state,
+        "migrations": list(migrations),
+        "unfinished": [migration["id"] for migration in migrations],
+        "background_migrations": {"total": pending},
+        "safe_to_upgrade": not migrations and not pending,
+        "reasons": [],
+        "failed": False,
+        **values,
+    }
+
+
+def test_the_table() -> None:
+    lines = status_table(
+        {
+            "globex": result(gitlab_version="17.8.7-ee"),
+            "acme-1": result(ACTIVE, PAUSED),
+            "lost": {"unreachable": True, "msg": "ssh:\n  no  route", "changed": False},
+            "down": {"failed": False, "failed_when_result": False, "msg": "The database does not answer."},
+            "never": {},
+            "old": result(pending=4),
+            "standby": result(safe_to_upgrade=False, reasons=["the database main was read from a standby"]),
+        },
+        {"globex": "It stopped."},
+    )
+    assert lines == [
+        "INSTANCE  VERSION    SAFE     MIGRATIONS",
+        "acme-1    14.2.7-ee  no       1 active, 1 paused, 3 done",
+        "          main_85    42 %     active  812 /s  about 3 h 10 min left  BackfillX on projects",
+        "          ci_7       42 %     paused  BackfillX on projects  STALLED: it is paused: a; b",
+        "down      ?          unknown  not read: The database does not answer.",
+        "globex    17.8.7-ee  no       failed: It stopped., 3 done",
+        "lost      ?          unknown  unreachable: ssh: no route",
+        "never     ?          unknown  not read: no result",
+        "old       14.2.7-ee  no       3 done, 4 non-batched pending",
+        "standby   14.2.7-ee  no       3 done, the database main was read from a standby",
+        "7 instances: 0 safe to upgrade, 4 not, 3 unknown",
+    ]
+
+
+def test_one_instance_that_is_safe() -> None:
+    assert status_table({"a": result()})[1:] == [
+        "a         14.2.7-ee  yes   3 done",
+        "1 instance: 1 safe to upgrade, 0 not, 0 unknown",
+    ]
+
+
+def test_no_instance() -> None:
+    assert status_table({}) == [
+        "INSTANCE  VERSION  SAFE  MIGRATIONS",
+        "0 instances: 0 safe to upgrade, 0 not, 0 unknown",
+    ]
+
+
+@given(
+    st.dictionaries(
+        st.text(st.characters(codec="ascii", exclude_categories=("C",)), min_size=1),
+        st.one_of(
+            st.just(result()),
+            st.dictionaries(st.text(), st.text()),
+            st.builds(lambda text: result(safe_to_upgrade=True, failed=True, msg=text), st.text()),
+        ),
+    )
+)
+def test_what_is_not_known_is_never_safe(results: dict[str, t.Any]) -> None:
+    safe = sum(value == result() for value in results.values())
+    assert status_table(results)[-1].endswith(f": {safe} safe to upgrade, 0 not, {len(results) - safe} unknown")
+
+
+def test_a_long_message_is_one_short_line() -> None:
+    line = status_table({"a": {"msg": "word\n" * 1000}})[1]
+    assert "\n" not in line
+    assert len(line) < 250 and line.endswith("...")
+
+
+@pytest.mark.parametrize("wrong", [[], "text", None])
+def test_another_type_is_refused(wrong: t.Any) -> None:
+    with pytest.raises(AnsibleFilterError, match=r"gitlab_fleet\.upgrade\.status_table: a mapping"):
+        status_table(wrong)
