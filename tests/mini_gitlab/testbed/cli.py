@@ -84,7 +84,7 @@ def main(arguments: t.Sequence[str]) -> int:
     try:
         store = Store.open(rootless.state_directory())
         if os.geteuid() != 0:
-            return rootless.run(store, parsed.verb, arguments, parsed.command)
+            return rootless.run(store, parsed.verb, arguments, parsed.command or [])
         run(parsed, store)
     except TestbedError as error:
         print(f"fleet.py: {error}", file=sys.stderr)

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import pathlib
 import re
 import signal
@@ -106,6 +107,8 @@ class Starting:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=console,
+                # Only to find what boot runs; the host's own environment starts empty.
+                env={"PATH": os.environ["PATH"]},
                 start_new_session=True,
                 text=True,
             )

@@ -10,8 +10,8 @@ images/NAME/files is the layer, images/NAME/image.json says what lies below it.
 from __future__ import annotations
 
 import dataclasses
-import os
 import pathlib
+import subprocess
 import typing as t
 
 from .errors import TestbedError
@@ -53,7 +53,7 @@ def layers(store: Store, name: str | None, base: str) -> list[pathlib.Path]:
 def save(store: Store, image: Image, files: pathlib.Path) -> None:
     """Makes an image out of a layer, which moves away from where it is."""
     # The hosts run without fsync; an image must outlive a crash of this machine.
-    os.sync()
+    subprocess.run(["sync", "--file-system", str(files)], check=True)
     with store.building(store.images / image.name) as directory:
         write_json(directory / "image.json", dataclasses.asdict(image))
         files.rename(directory / "files")

@@ -25,8 +25,9 @@ from .store import Store, entries, need, read_json, write_json
 
 PROGRAM = pathlib.Path(__file__).parent.parent / "fleet.py"
 OWN_USERS = ["unshare", "--map-root-user", "--map-auto", "--mount", "--pid", "--fork", "--mount-proc"]
-# The first process of the namespaces reaps what the hosts leave, as a machine's does.
-HOLD = "ip link set lo up && echo ready && { sleep infinity & while :; do wait; done; }"
+# The first process of the namespaces reaps what the hosts leave, as a machine's does. It
+# waits for a word, and ends without it, so that none is left that is not on record.
+HOLD = "ip link set lo up && echo ready && read -r _ && { sleep infinity & while :; do wait; done; }"
 
 
 def privileged() -> bool:
@@ -35,7 +36,7 @@ def privileged() -> bool:
     return os.geteuid() == 0 and mapped == ["0", "0", str(2**32 - 1)]
 
 
-def run(store: Store, verb: str, arguments: t.Sequence[str], command: t.Sequence[str] | None) -> int:
+def run(store: Store, verb: str, arguments: t.Sequence[str], command: t.Sequence[str]) -> int:
     """Does inside what was asked for outside; the exit code, unless this process becomes the command."""
     _require()
     program = [sys.executable, str(PROGRAM), *arguments]
@@ -50,8 +51,9 @@ def run(store: Store, verb: str, arguments: t.Sequence[str], command: t.Sequence
     entered = ["nsenter", "--target", str(holder.pid), "--user", "--mount", "--net", "--pid", "--"]
     # Entering other mounts leaves the working directory behind.
     entered += ["/bin/sh", "-c", 'cd "$0" && exec "$@"', os.getcwd()]
-    if verb == "shell" and command:
-        os.execvp("nsenter", [*entered, *command])
+    if verb in ("exec", "shell"):
+        # Signals and exit codes pass best where nobody stands between.
+        os.execvp("nsenter", [*entered, *(command if verb == "shell" else program)])
     code = subprocess.run([*entered, *program]).returncode
     with store.lock("holder"):
         if not entries(store.fleets):
@@ -60,16 +62,24 @@ def run(store: Store, verb: str, arguments: t.Sequence[str], command: t.Sequence
     return code
 
 
+def has_range(text: str, names: set[str]) -> bool:
+    """Whether a file as /etc/subuid gives one of these, login name or number, the ids that a Debian needs (subuid(5))."""
+    ranges = [line.split(":") for line in text.splitlines()]
+    return any(
+        len(fields) == 3 and fields[0] in names and fields[2].isdecimal() and int(fields[2]) >= 65535
+        for fields in ranges
+    )
+
+
 def _require() -> None:
     """Says exactly what this machine does not let the user do."""
     need(["unshare", "nsenter", "ip", "newuidmap", "newgidmap"])
     user = getpass.getuser()
     for file in ("/etc/subuid", "/etc/subgid"):
         path = pathlib.Path(file)
-        owners = [line.split(":")[0] for line in path.read_text().splitlines()] if path.exists() else []
-        if user not in owners and str(os.getuid()) not in owners:
+        if not has_range(path.read_text() if path.exists() else "", {user, str(os.getuid())}):
             ranges = "--add-subuids 100000-165535 --add-subgids 100000-165535"
-            raise TestbedError(f"{user} has no range in {file}: run as root: usermod {ranges} {user}")
+            raise TestbedError(f"{user} has no range of 65536 ids in {file}: run as root: usermod {ranges} {user}")
     tried = subprocess.run([*OWN_USERS, "--", "true"], capture_output=True, text=True)
     if tried.returncode != 0:
         settings = {
@@ -94,12 +104,13 @@ def _holder(store: Store) -> Process:
     with open(store.root / "holder.log", "wb") as log:
         started = subprocess.Popen(
             [*OWN_USERS, "--net", "--", "/bin/sh", "-c", HOLD],
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,
             start_new_session=True,
             text=True,
         )
+    assert started.stdin is not None
     assert started.stdout is not None
     if started.stdout.readline() != "ready\n":
         raise TestbedError(f"no namespaces for the hosts: {(store.root / 'holder.log').read_text().strip()}")
@@ -108,6 +119,8 @@ def _holder(store: Store) -> Process:
     holder = identify(int(children[0]))
     assert holder is not None
     write_json(record, vars(holder))
+    started.stdin.write("\n")
+    started.stdin.close()
     return holder
 
 
