@@ -29,11 +29,12 @@ import typing as t
 from dataclasses import dataclass
 
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._errors import GitLabError
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._state import STATE_DIRECTORY
 
 if t.TYPE_CHECKING:
     from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._runner import Runner
 
-ROOT = "/var/lib/gitlab_fleet_upgrade/jobs"
+ROOT = f"{STATE_DIRECTORY}/jobs"
 ARCHIVE = "archive"
 KEPT_ENDED_JOBS = 10
 START_SECONDS = 15
@@ -208,8 +209,9 @@ class Jobs:
 
     def _make_root(self) -> None:
         try:
-            os.makedirs(self._root, 0o700, exist_ok=True)
-            os.chmod(self._root, 0o700)
+            for directory in (os.path.dirname(self._root), self._root):
+                with contextlib.suppress(FileExistsError):
+                    os.mkdir(directory, 0o700)
         except OSError as error:
             raise _not_writable(self._root, error) from error
 

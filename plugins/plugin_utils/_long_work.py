@@ -24,6 +24,7 @@ from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._long_work im
     argument_spec,
     timed_out,
 )
+from ansible_collections.gitlab_fleet.upgrade.plugins.plugin_utils._progress import Throttle
 
 if t.TYPE_CHECKING:
     from ansible_collections.gitlab_fleet.upgrade.plugins.plugin_utils._log_lines import LogLines
@@ -47,6 +48,7 @@ class LongWorkAction(ActionBase):
         self._options = {name: option.get("default") for name, option in argument_spec().items()}
         self._failures = 0
         self._lines: LogLines | None = None
+        self._throttle = Throttle()
         self._offsets: dict[str, int] = {}
         result: Result = super().run(tmp, task_vars)
         arguments = dict(self._task.args)
