@@ -8,6 +8,7 @@ import dataclasses
 import os
 import signal
 import subprocess
+import typing as t
 
 import pytest
 from testbed.process import Process, alive, identify, parse_stat, send, wait_for_end
@@ -46,7 +47,7 @@ def test_who_ignores_the_signal_is_reported_as_left() -> None:
 
 
 @pytest.mark.parametrize("difference", [{"started": 1}, {"boot": "another"}])
-def test_another_process_with_the_same_pid_is_neither_alive_nor_signalled(difference: dict[str, object]) -> None:
+def test_another_process_with_the_same_pid_is_neither_alive_nor_signalled(difference: dict[str, t.Any]) -> None:
     child = subprocess.Popen(["sleep", "60"])
     try:
         other = dataclasses.replace(identify(child.pid), **difference)

@@ -28,15 +28,15 @@ def test_ranges_of_ids(text: str, expected: bool) -> None:
     assert rootless.has_range(text, {"ann", "1000"}) is expected
 
 
-def test_where_the_state_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOME", "/home/ann")
+def test_where_the_state_is(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("MINI_GITLAB_DIR", raising=False)
     monkeypatch.delenv("XDG_STATE_HOME", raising=False)
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     assert rootless.state_directory() == pathlib.Path("/var/lib/gitlab-fleet-testbed")
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    assert rootless.state_directory() == pathlib.Path("/home/ann/.local/state/gitlab-fleet-testbed")
-    monkeypatch.setenv("XDG_STATE_HOME", "/home/ann/state")
-    assert rootless.state_directory() == pathlib.Path("/home/ann/state/gitlab-fleet-testbed")
+    assert rootless.state_directory() == tmp_path / ".local/state/gitlab-fleet-testbed"
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    assert rootless.state_directory() == tmp_path / "state/gitlab-fleet-testbed"
     monkeypatch.setenv("MINI_GITLAB_DIR", "/srv/testbed")
     assert rootless.state_directory() == pathlib.Path("/srv/testbed")
