@@ -371,6 +371,45 @@ def test_down_removes_everything_that_a_killed_creator_left(fleet: Fleet) -> Non
     assert fleet.name not in pathlib.Path("/proc/self/mountinfo").read_text()
 
 
+def test_a_host_that_ended_by_itself_is_off_and_starts_again(fleet: Fleet) -> None:
+    fleet("up", "a")
+    fleet.sh("a", "echo kept >/root/file")
+    fleet("shell", "--", "kill", "-KILL", str(fleet.pid("a")))
+    assert until(lambda: fleet.states() == {"a": "off"})
+    fleet("up", "a")
+    assert fleet.sh("a", "cat /root/file") == "kept"
+
+
+def test_files_that_a_crash_of_the_machine_may_have_torn_are_not_used(fleet: Fleet) -> None:
+    fleet("up", "a")
+    state = next(line.split()[1] for line in fleet("status").splitlines() if line.startswith("state "))
+    record = pathlib.Path(state, "fleets", fleet.name, "hosts", "a", "host.json")
+    fleet("shell", "--", "kill", "-KILL", str(fleet.pid("a")))
+    assert until(lambda: fleet.states() == {"a": "off"})
+    host = json.loads(record.read_text())
+    host["process"]["boot"] = "an earlier one"
+    record.write_text(json.dumps(host))
+    assert "restarted while a ran" in fleet.run("up", "a").stderr
+    fleet("down", "a")
+    fleet("up", "a")
+
+
+def test_hosts_come_and_go_and_the_others_know(fleet: Fleet) -> None:
+    fleet("up", "a", "b")
+    fleet.sh("a", "echo '192.0.2.7 mine' >>/etc/hosts; chmod 640 /etc/hosts")
+    fleet("up", "a", "c")
+    names = "getent hosts mine b c localhost | wc -l; stat -c %a /etc/hosts"
+    assert fleet.sh("a", names).split() == ["4", "640"]
+    fleet("down", "b")
+    assert fleet.states() == {"a": "running", "c": "running"}
+    assert fleet.sh("a", "getent hosts b || echo unknown; getent hosts mine").split() == [
+        "unknown",
+        "192.0.2.7",
+        "mine",
+    ]
+    assert "has no host b" in fleet.run("stop", "b").stderr
+
+
 def test_commands_on_one_fleet_wait_for_each_other(fleet: Fleet) -> None:
     both = [fleet.start("up", "a", "b"), fleet.start("up", "b", "c")]
     assert [process.wait() for process in both] == [0, 0]
