@@ -52,6 +52,8 @@ _FAILED = re.compile(
     r"(?:rake|rails) aborted!|Chef Infra Client failed|Infra Phase failed|ShellCommandFailed|^psql: (?:error|FATAL)",
     re.MULTILINE,
 )
+# How Chef introduces why a resource failed.
+_HAD_AN_ERROR = re.compile(r" had an error: (\S[^\n]*)$", re.MULTILINE)
 _SIGNALS = {number.value: number.name for number in signal.Signals}
 
 
@@ -82,7 +84,7 @@ class Diagnosis:
     # The batched background migration that must be finished, or that failed.
     configuration: Configuration | None = None
     existing_object: ExistingObject | None = None
-    # More of the cause: task, suggestions, id, argument, signal, seconds, status, gitlab, postgresql, file.
+    # More of the cause, by the names of the groups in the rules: task, suggestions, id, argument, signal, ...
     details: dict[str, t.Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, t.Any]:
@@ -115,6 +117,16 @@ class _Evidence:
         self.migration: MigrationRun | None = unfinished[-1] if unfinished else None
 
     @property
+    def in_finalize(self) -> bool:
+        """True if a task that finishes a batched background migration failed."""
+        return (self.error.task or "").startswith(FINALIZE_TASK)
+
+    @property
+    def in_engine(self) -> bool:
+        """True if a batched background migration was at work."""
+        return bool(_ENGINE.search(self.error.backtrace))
+
+    @property
     def message(self) -> str:
         """The first line of what went wrong, as GitLab put it."""
         return str(self.exception).split("\n", 1)[0] if self.exception else ""
@@ -123,7 +135,7 @@ class _Evidence:
     def again(self) -> str:
         """How to repeat what failed."""
         task = self.error.task or ""
-        if task.startswith(FINALIZE_TASK):
+        if self.in_finalize:
             return "run gitlab_fleet.upgrade.bbm_finalize again"
         if task.startswith("db:migrate") and "status" not in task:
             return "run gitlab_fleet.upgrade.db_migrate again"
@@ -225,6 +237,8 @@ def _object_exists(evidence: _Evidence) -> _Finding | None:
 
 def _by_rule(evidence: _Evidence) -> _Finding | None:
     for rule in RULES:
+        if rule.before_work and (evidence.in_engine or not evidence.in_finalize):
+            continue
         match = rule.pattern.search(evidence.text if rule.anywhere else evidence.scope)
         if match:
             return _apply(rule, match, evidence)
@@ -253,9 +267,7 @@ def _apply(rule: Rule, match: re.Match[str], evidence: _Evidence) -> _Finding:
 
 
 def _failed_job(evidence: _Evidence) -> _Finding | None:
-    error = evidence.error
-    in_job = (error.task or "").startswith(FINALIZE_TASK) or _ENGINE.search(error.backtrace)
-    if not (error.exceptions and in_job):
+    if not (evidence.exception and (evidence.in_finalize or evidence.in_engine)):
         return None
     return _Finding(
         Cause.JOB_FAILED,
@@ -272,7 +284,8 @@ def _unexplained(evidence: _Evidence, exit_code: int | None) -> _Finding:
         return _killed(_SIGNALS[number])
     if not _FAILED.search(evidence.text) and not evidence.exception and not exit_code:
         return _Finding(Cause.NONE, "The output tells of no failure.", "This is no proof of success.", "")
-    lines = evidence.text.split("\n")
+    chef = _HAD_AN_ERROR.findall(evidence.text)
+    lines = [*evidence.text.split("\n"), *chef[-1:]]
     last = next((line.strip() for line in reversed(lines) if line.strip()), "no output at all")
     code = "" if exit_code is None else f" with exit code {exit_code}"
     return _Finding(

@@ -39,6 +39,10 @@ class Cause(str, Enum):
     UNKNOWN_STATUS = "unknown_status"
     INTERRUPTED = "interrupted"
     NO_SPACE = "no_space"
+    PATH_REFUSED = "path_refused"
+    BACKUP_BUSY = "backup_busy"
+    BACKUP_NOT_FOUND = "backup_not_found"
+    BACKUP_VERSION_MISMATCH = "backup_version_mismatch"
     OUTPUT_SUPPRESSED = "output_suppressed"
     UNKNOWN = "unknown"
     NONE = "none"
@@ -58,6 +62,8 @@ class Rule(t.NamedTuple):
     remedy: str
     # Search the whole output, not only the exceptions that ended the run.
     anywhere: bool = False
+    # Only if a finalize failed before it did anything; the same class may come from the code of a migration.
+    before_work: bool = False
 
 
 def words(pattern: str) -> re.Pattern[str]:
@@ -155,6 +161,13 @@ RULES: tuple[Rule, ...] = (
         "See gitlab-ctl status postgresql and /var/log/gitlab/postgresql/current, start it, then {again}.",
     ),
     Rule(
+        Cause.DATABASE_DOWN,
+        words(r"PG::ReadOnlySqlTransaction|due to conflict with recovery"),
+        "The database is read-only: {message}",
+        "The connection leads to a replica, or a failover was under way. Nothing was changed after it.",
+        "Point the deploy node at the leader (gitlab-ctl patroni members shows it), then {again}.",
+    ),
+    Rule(
         Cause.UNKNOWN_TASK,
         words(r"Don't know how to build task '(?P<task>[^']*)'"),
         "This GitLab has no Rake task {task}.",
@@ -169,10 +182,11 @@ RULES: tuple[Rule, ...] = (
         "A comma without a backslash before it cuts the text, and quotes that a shell should have removed become part"
         " of it. Nothing was changed.",
         "Give job_arguments to gitlab_fleet.upgrade.bbm_finalize as a YAML list; it does the quoting.",
+        before_work=True,
     ),
     Rule(
         Cause.UNKNOWN_STATUS,
-        words(r"(?P<status>\d+) is not a known status value"),
+        words(r"\b(?P<status>\d{1,5}) is not a known status value"),
         "A batched background migration has the status {status}, which the installed GitLab does not know.",
         "The database is of a newer GitLab than the code: the package was rolled back without the database.",
         "Restore the backup that was made with this version, or install the newer version again.",
@@ -247,6 +261,41 @@ RULES: tuple[Rule, ...] = (
         "The database has no table schema_migrations.",
         "No GitLab has been set up in this database, or a restore ended after it had removed the tables.",
         "Check that database.yml leads to the right database; if so, restore the backup again.",
+        anywhere=True,
+    ),
+    Rule(
+        Cause.PATH_REFUSED,
+        words(r"It is required to upgrade to the latest (?P<required>\d+\.\d+)\.x version first"),
+        "The package refuses this upgrade: {required} comes first.",
+        "The old version is still installed. GitLab's own list of required stops is stricter than this check.",
+        "Upgrade to the newest {required} first, and through every stop of the path after it.",
+        anywhere=True,
+    ),
+    Rule(
+        Cause.BACKUP_BUSY,
+        words(r"There is a backup and restore task in progress(?: \(PID (?P<pid>\d+)\))?"),
+        "Another backup or restore is running.",
+        "GitLab allows one at a time. The versions that first had this check refuse on the file of a dead one, too.",
+        "Let it end, then {again}. If no such process lives, remove tmp/backup_restore.pid in the Rails directory.",
+        anywhere=True,
+    ),
+    Rule(
+        Cause.BACKUP_NOT_FOUND,
+        words(r"The backup file (?P<path>\S+) does not exist!|No backups found in (?P<directory>\S+)"),
+        "The backup to restore is not there.",
+        "Its name is BACKUP followed by _gitlab_backup.tar, in the directory of backups. Nothing was changed.",
+        "Give the name without _gitlab_backup.tar, and see that the user git can read the file.",
+        anywhere=True,
+    ),
+    Rule(
+        Cause.BACKUP_VERSION_MISMATCH,
+        words(
+            r"Your current GitLab version \((?P<installed>[^)\n]+)\) differs from the GitLab version in the backup!"
+            r"(?:.{1,200}?version: (?P<backup>[\w.-]+))?"
+        ),
+        "The backup is of another version than the installed {installed}.",
+        "Version and edition must be exactly the same. Nothing was changed.",
+        "Install the version that the backup was made with, then restore.",
         anywhere=True,
     ),
     Rule(

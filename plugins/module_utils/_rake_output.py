@@ -36,9 +36,8 @@ _END_OF_ERROR = re.compile(r"^(?:Tasks: TOP|\(See full trace by|---- (?:End|Begi
 _BACKTRACE = re.compile(r"^[ \t]*(?:from )?(?:\S.*?:\d+:in [`']|[/<]\S+:\d+$)", re.MULTILINE)
 _EXCEPTION = re.compile(r"(?P<name>[A-Z]\w*(?:::[A-Z]\w*)*):(?:[ \t]+|(?=\n)|\Z)(?P<message>.*)\Z", re.DOTALL)
 # How Ruby itself ends a program that Rake does not run, such as one of gitlab-rails runner.
-_UNCAUGHT = re.compile(
-    r"^.*?:\d+:in [`'][^'\n]*': (?P<message>.*) \((?P<name>[A-Z]\w*(?:::[A-Z]\w*)*)\)$", re.MULTILINE
-)
+_UNCAUGHT = re.compile(r"^(?P<rest>.*) \((?P<name>[A-Z]\w*(?:::[A-Z]\w*)*)\)$", re.MULTILINE)
+_PLACE = re.compile(r":\d+:in [`'][^'\n]{1,300}': ")
 _CANCELED = re.compile(r"\AAn error has occurred,\s+(?:this and )?all later\s+migrations canceled:\s*")
 _TOP_TASK = re.compile(r"^[ \t]*Tasks: TOP => (\S+)", re.MULTILINE)
 
@@ -97,7 +96,10 @@ def find_error(text: str) -> RakeError | None:
     if aborted:
         return _read_aborted(text[aborted[-1].end() :], indented=bool(aborted[-1].group(1)))
     for match in _UNCAUGHT.finditer(text):
-        return RakeError((RubyException(match.group("name"), match.group("message")),), text[match.start() :], None)
+        place = _PLACE.search(match.group("rest"))
+        if place:
+            exception = RubyException(match.group("name"), match.group("rest")[place.end() :])
+            return RakeError((exception,), text[match.start() :], None)
     return None
 
 

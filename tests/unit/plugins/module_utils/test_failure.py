@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import pathlib
 import textwrap
+import time
 import typing as t
 
 import pytest
@@ -477,6 +478,47 @@ TEXTS: list[tuple[str, Cause, dict[str, t.Any]]] = [
         Cause.OUTPUT_SUPPRESSED,
         {},
     ),
+    (
+        "gitlab preinstall: It seems you are upgrading from major version 14 to major version 15.\n"
+        "gitlab preinstall: It is required to upgrade to the latest 14.10.x version first before proceeding.\n",
+        Cause.PATH_REFUSED,
+        {"required": "14.10"},
+    ),
+    (
+        "Backup and restore in progress:\n  There is a backup and restore task in progress (PID 1234).\n"
+        "  Try to run the current task once the previous one ends.\n",
+        Cause.BACKUP_BUSY,
+        {"pid": "1234"},
+    ),
+    (
+        "The backup file /var/opt/gitlab/backups/1_gitlab_backup.tar does not exist!\n",
+        Cause.BACKUP_NOT_FOUND,
+        {"path": "/var/opt/gitlab/backups/1_gitlab_backup.tar"},
+    ),
+    (
+        "GitLab version mismatch:\n  Your current GitLab version (16.5.0-ee) differs from the GitLab version in the"
+        " backup!\n  Please switch to the following version and try again:\n  version: 16.4.3-ee\n\n"
+        "Hint: git checkout v16.4.3-ee\n",
+        Cause.BACKUP_VERSION_MISMATCH,
+        {"installed": "16.5.0-ee", "backup": "16.4.3-ee"},
+    ),
+    (
+        rake(
+            "ActiveRecord::StatementInvalid: PG::ReadOnlySqlTransaction: ERROR:  cannot execute UPDATE in a read-only"
+        ),
+        Cause.DATABASE_DOWN,
+        {},
+    ),
+    # The code of a migration that reads JSON, not the arguments of the task.
+    (rake("JSON::ParserError: 783: unexpected token", "db:migrate"), Cause.UNKNOWN, {}),
+    (
+        rake(
+            "JSON::ParserError: x\n/opt/gitlab/lib/gitlab/database/background_migration/batched_migration_wrapper.rb:62:in `x'",
+            FINALIZE,
+        ),
+        Cause.JOB_FAILED,
+        {},
+    ),
     (rake(f"{CANCELED}PG::CheckViolation: ERROR:  check constraint violated"), Cause.UNKNOWN, {}),
     ("rake aborted!\n", Cause.UNKNOWN, {}),
     ("Chef Infra Client failed. 2 resources updated in 30 seconds\n", Cause.UNKNOWN, {}),
@@ -537,6 +579,12 @@ def test_the_last_run_in_a_log_counts() -> None:
     assert diagnose(rake(f"PG::ConnectionBad: {SOCKET}") + recorded("ensure_14x_active")).cause is Cause.BBM_UNFINISHED
 
 
+def test_what_chef_says_is_in_the_summary_of_an_unknown_failure() -> None:
+    diagnosis = diagnose(chef("sv: something else"), 1)
+    assert diagnosis.cause is Cause.UNKNOWN
+    assert "Expected process to exit with [0], but received '1'" in diagnosis.summary
+
+
 @pytest.mark.parametrize(
     ("exit_code", "cause", "words"),
     [
@@ -593,6 +641,27 @@ def test_garbage_never_raises_and_is_always_json(text: str, exit_code: int | Non
     assert Cause(result["cause"]) is diagnosis.cause
     assert result["summary"]
     assert (diagnosis.cause is Cause.NONE) <= (exit_code in (None, 0))
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        "a:1:in `x': ",
+        "x (Y) ",
+        "1",
+        " ",
+        "\n",
+        "[{",
+        '{"a"=>',
+        f"{HEAD} 'active': {{",
+        f"{FINALIZE}[A,b,c,'[",
+        "rake aborted!\nA: b\n",
+    ],
+)
+def test_a_megabyte_of_garbage_takes_seconds_not_hours(piece: str) -> None:
+    began = time.monotonic()
+    diagnose(piece * (1_000_000 // len(piece)), 1)
+    assert time.monotonic() - began < 30
 
 
 def inspect(value: t.Any) -> str:
