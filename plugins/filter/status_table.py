@@ -58,6 +58,7 @@ from ansible_collections.gitlab_fleet.upgrade.plugins.plugin_utils._progress imp
 NAME = "gitlab_fleet.upgrade.status_table"
 HEADER = ("INSTANCE", "VERSION", "SAFE", "MIGRATIONS")
 DONE = ("finished", "finalized")
+NEEDED = ("safe_to_upgrade", "reasons", "by_state", "migrations", "unfinished", "background_migrations")
 # The reason of a failure is shown in one line.
 LONGEST_REASON = 200
 
@@ -87,7 +88,7 @@ def status_table(results: t.Mapping[str, Result], failures: t.Mapping[str, str] 
 
 def known(result: t.Any) -> bool:
     """Return whether this is a successful result of bbm_status."""
-    return isinstance(result, t.Mapping) and "safe_to_upgrade" in result and not result.get("failed")
+    return isinstance(result, t.Mapping) and not result.get("failed") and all(name in result for name in NEEDED)
 
 
 def _safe(result: Result, failure: str | None) -> str:
@@ -101,7 +102,7 @@ def _version(result: Result) -> str:
 
 
 def _summary(result: Result, failure: str | None) -> str:
-    parts = [f"failed: {_one_line(failure)}"] if failure else []
+    parts = ["failed: " + _one_line(failure).rstrip(".")] if failure else []
     if not known(result):
         verdict = "unreachable" if result.get("unreachable") else "not read"
         parts.append(f"{verdict}: {_one_line(str(result.get('msg') or 'no result'))}")

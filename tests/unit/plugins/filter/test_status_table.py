@@ -74,7 +74,7 @@ def test_the_table() -> None:
         "          main_85    42 %     active  812 /s  about 3 h 10 min left  BackfillX on projects",
         "          ci_7       42 %     paused  BackfillX on projects  STALLED: it is paused: a; b",
         "down      ?          unknown  not read: The database does not answer.",
-        "globex    17.8.7-ee  no       failed: It stopped., 3 done",
+        "globex    17.8.7-ee  no       failed: It stopped, 3 done",
         "lost      ?          unknown  unreachable: ssh: no route",
         "never     ?          unknown  not read: no result",
         "old       14.2.7-ee  no       3 done, 4 non-batched pending",
