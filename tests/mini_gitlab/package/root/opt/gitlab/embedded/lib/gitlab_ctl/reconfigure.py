@@ -31,31 +31,37 @@ def main() -> int:
     with _log() as say:
         say(f"Starting {'Cinc Client, version 17.10.0' if release.runs_cinc else 'Chef Infra Client, version 15.17.4'}")
         say('resolving cookbooks for run list: ["gitlab-ee"]')
-        try:
-            wanted = settings.read(layout.GITLAB_RB, release)
-        except settings.ConfigurationError as error:
-            return _refuse(say, release, started, f"Recipe Compile Error in {layout.GITLAB_RB}", str(error))
-        removed = removals.find_removals(wanted.values, release.series, release.series)
-        if removed:
-            text = "Removed configurations found in gitlab.rb. Aborting reconfigure."
-            return _refuse(say, release, started, text, "\n".join(removal.text for removal in removed))
-        say("Converging resources")
-        _save_node({"name": socket.gethostname()}, only_new=True)
         run = Converge(say)
-        # Chef runs delayed notifications after a failure too, hence a list that asks both.
-        succeeded = all([_attempt(say, lambda: _converge(run, wanted)), _attempt(say, run.run_delayed)])
+        succeeded = _run(run, release)
         say("\nRunning handlers:")
         say("Running handlers complete")
-        seconds = f"{time.monotonic() - started:.0f} seconds"
-        product = "Infra Phase" if release.runs_cinc else "Chef Infra Client"
-        if not succeeded:
-            say(f"{product} failed. {run.updated} resources updated in {seconds}")
-            return 1
-        say(
-            f"{product} {'complete' if release.runs_cinc else 'finished'}, {run.updated}/{run.total} resources updated in {seconds}"
-        )
-    print("gitlab Reconfigured!", flush=True)
-    return 0
+        say(f"{_outcome(release, run, succeeded)} resources updated in {time.monotonic() - started:.0f} seconds")
+    if succeeded:
+        print("gitlab Reconfigured!", flush=True)
+    return 0 if succeeded else 1
+
+
+def _outcome(release: Release, run: Converge, succeeded: bool) -> str:
+    product, done = ("Infra Phase", "complete") if release.runs_cinc else ("Chef Infra Client", "finished")
+    return f"{product} {done}, {run.updated}/{run.total}" if succeeded else f"{product} failed. {run.updated}"
+
+
+def _run(run: Converge, release: Release) -> bool:
+    """Whether the node was converged; what stood in the way has been said."""
+    try:
+        wanted = settings.read(layout.GITLAB_RB, release)
+    except settings.ConfigurationError as error:
+        _refuse(run, f"Recipe Compile Error in {layout.GITLAB_RB}", [str(error)])
+        return False
+    removed = removals.find_removals(wanted.values, release.series, release.series)
+    if removed:
+        heading = "Removed configurations found in gitlab.rb. Aborting reconfigure."
+        _refuse(run, heading, [removal.text for removal in removed])
+        return False
+    run.say("Converging resources")
+    _save_node({"name": socket.gethostname()}, only_new=True)
+    # Chef runs delayed notifications after a failure too, hence a list that asks both.
+    return all([_attempt(run, lambda: _converge(run, wanted)), _attempt(run, run.run_delayed)])
 
 
 def _converge(run: Converge, wanted: settings.Settings) -> None:
@@ -67,24 +73,25 @@ def _converge(run: Converge, wanted: settings.Settings) -> None:
     run.user(rails.USER, layout.DATA, "/bin/sh")
     if wanted.has_rails:
         rails.enable(run, wanted)
-    for name, enable in (
-        ("redis", lambda: redis.enable(run, wanted)),
-        ("gitaly", lambda: gitaly.enable(run)),
-        ("postgresql", lambda: postgresql.enable(run, wanted)),
-    ):
-        enable() if wanted.enables(name) else runit.disable(run, name)
+    _apply(run, wanted, "redis", lambda: redis.enable(run, wanted))
+    _apply(run, wanted, "gitaly", lambda: gitaly.enable(run))
+    _apply(run, wanted, "postgresql", lambda: postgresql.enable(run, wanted))
     if wanted.migrates:
         migrations.enable(run, wanted)
-    for name, enable in (
-        ("puma", lambda: rails.enable_puma(run, wanted)),
-        ("sidekiq", lambda: rails.enable_sidekiq(run)),
-        ("nginx", lambda: nginx.enable(run, wanted)),
-    ):
-        enable() if wanted.enables(name) else runit.disable(run, name)
+    _apply(run, wanted, "puma", lambda: rails.enable_puma(run, wanted))
+    _apply(run, wanted, "sidekiq", lambda: rails.enable_sidekiq(run))
+    _apply(run, wanted, "nginx", lambda: nginx.enable(run, wanted))
     public = {"gitlab": {"external_url": wanted.external_url}, "postgresql": {"enable": wanted.enables("postgresql")}}
     run.template(layout.PUBLIC_ATTRIBUTES, json.dumps(public, indent=2), mode=0o644)
     run.template(layout.BOOTSTRAPPED, "configured\n")
     _save_node({"name": socket.gethostname(), "normal": wanted.values})
+
+
+def _apply(run: Converge, wanted: settings.Settings, service: str, enable: t.Callable[[], None]) -> None:
+    if wanted.enables(service):
+        enable()
+    else:
+        runit.disable(run, service)
 
 
 def _save_node(node: t.Mapping[str, t.Any], only_new: bool = False) -> None:
@@ -97,25 +104,22 @@ def _save_node(node: t.Mapping[str, t.Any], only_new: bool = False) -> None:
     path.chmod(0o600)
 
 
-def _attempt(say: t.Callable[[str], None], act: t.Callable[[], None]) -> bool:
+def _attempt(run: Converge, act: t.Callable[[], None]) -> bool:
     """Whether it went well; a failed resource is reported as Chef does."""
     try:
         act()
-        return True
     except ResourceError as error:
         title = f"Error executing action `{error.action}` on resource '{error.resource}'"
-        lines = ["", _RULE, title, _RULE, "", error.error_class, "-" * len(error.error_class), *str(error).splitlines()]
-        for line in lines:
-            say(f"    {line}".rstrip())
+        body = [error.error_class, "-" * len(error.error_class), *str(error).splitlines()]
+        for line in ("", _RULE, title, _RULE, "", *body):
+            run.say(f"    {line}".rstrip())
         return False
+    return True
 
 
-def _refuse(say: t.Callable[[str], None], release: Release, started: float, heading: str, text: str) -> int:
-    for line in (_RULE, heading, _RULE, "", text, "", "Running handlers:", "Running handlers complete"):
-        say(line)
-    product = "Infra Phase" if release.runs_cinc else "Chef Infra Client"
-    say(f"{product} failed. 0 resources updated in {time.monotonic() - started:.0f} seconds")
-    return 1
+def _refuse(run: Converge, heading: str, lines: t.Sequence[str]) -> None:
+    for line in (_RULE, heading, _RULE, "", *lines):
+        run.say(line)
 
 
 @contextmanager

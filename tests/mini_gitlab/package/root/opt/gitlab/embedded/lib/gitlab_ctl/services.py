@@ -53,7 +53,16 @@ def run(command: str, name: str) -> int:
         if command == "status":
             print(f"{name} disabled", flush=True)
         return 0
+    if command == "status":
+        return _show_status(name)
     return subprocess.run(**_sv(name, _SV_NAMES.get(command, command)), check=False).returncode
+
+
+def _show_status(name: str) -> int:
+    """The numbers of LSB. Debian's `sv` gives the log's instead, so they are taken from its words."""
+    line = status_line(name)
+    print(line, flush=True)
+    return {"run": 0, "down": 3}.get(line.split(":")[0], 4)
 
 
 def run_all(command: str, names: t.Iterable[str]) -> int:

@@ -9,7 +9,7 @@ import subprocess
 import time
 import typing as t
 
-from gitlab_ctl import layout
+from gitlab_ctl import layout, services
 from gitlab_ctl.recipes import runit
 from gitlab_ctl.resources import Converge, ResourceError
 from gitlab_ctl.settings import Settings
@@ -39,8 +39,9 @@ def enable(run: Converge, settings: Settings) -> None:
     command = f"umask 077\nexec chpst -U {_ADMIN} -u {_ADMIN} {_BIN}/postgres -D {_DATA}"
     runit.enable(run, runit.Service("postgresql", command, {"t": interrupt}))
     run.template(layout.PSQL_RC, _psql_rc(settings))
-    _await_connections(run, settings)
-    _create_databases(run, settings)
+    if services.is_up("postgresql"):
+        _await_connections(run, settings)
+        _create_databases(run, settings)
 
 
 def _configuration(settings: Settings) -> str:

@@ -44,15 +44,14 @@ def supervise(run: Converge) -> None:
     if missing:
         _INITTAB.write_text(f"{table}{_RESPAWN}\n", encoding="utf-8")
         os.kill(1, signal.SIGHUP)
-    run.record(
-        "execute[echo 'SV:123456:respawn:/opt/gitlab/embedded/bin/runsvdir-start' >> /etc/inittab]",
-        "run",
-        *["add the line"] * missing,
-    )
+    run.record(f"execute[echo '{_RESPAWN}' >> {_INITTAB}]", "run", *["add the line"] * missing)
 
 
 def enable(run: Converge, service: Service) -> None:
-    """Define, supervise and start a service; a changed definition restarts one that already ran."""
+    """Define and supervise a service; a changed definition restarts one that already ran.
+
+    A service is started until the node's first complete run. Later a stopped one stays stopped, as with the real package.
+    """
     was_up = services.is_up(service.name)
     definition = layout.SERVICE_DEFINITIONS / service.name
     logs = layout.LOGS / service.name
@@ -69,12 +68,11 @@ def enable(run: Converge, service: Service) -> None:
     run.link(layout.INIT / service.name, layout.EMBEDDED / "bin/sv")
     run.link(layout.SERVICES / service.name, definition)
     _await_supervision(run, service.name)
-    if not was_up:
-        run.execute(
-            f"/opt/gitlab/bin/gitlab-ctl start {service.name}", ["/opt/gitlab/bin/gitlab-ctl", "start", service.name]
-        )
-    elif changed:
+    if was_up and changed:
         restart_later(run, service.name)
+    if not layout.BOOTSTRAPPED.exists():
+        argv = ["/opt/gitlab/bin/gitlab-ctl", "start", service.name]
+        run.execute(" ".join(argv), argv)
 
 
 def disable(run: Converge, name: str) -> None:
@@ -103,7 +101,8 @@ def _await_supervision(run: Converge, name: str) -> None:
     deadline = time.monotonic() + _SUPERVISED_WITHIN_SECONDS
     while not all(pipe.exists() for pipe in pipes) or services.status_line(name).endswith("runsv not running"):
         if time.monotonic() > deadline:
-            text = f"runsvdir did not take up {name} within {_SUPERVISED_WITHIN_SECONDS:.0f} s: is PID 1 running /opt/gitlab/embedded/bin/runsvdir-start?"
+            waited = f"{_SUPERVISED_WITHIN_SECONDS:.0f} s"
+            text = f"runsvdir did not take up {name} within {waited}: does PID 1 keep runsvdir-start running?"
             raise ResourceError(f"ruby_block[wait for {name} service socket]", "run", "RuntimeError", text)
         time.sleep(0.1)
     run.record(f"ruby_block[wait for {name} service socket]", "run")
