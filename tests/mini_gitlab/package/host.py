@@ -59,6 +59,12 @@ def images() -> set[str]:
     return {line.split()[0] for line in fleet("images").splitlines() if line.strip()}
 
 
+def base() -> str:
+    """The name of the root file system that new hosts start from; made first when there is none."""
+    fleet("base")
+    return next(line.split()[1] for line in fleet("status").splitlines() if line.endswith("(current)"))
+
+
 def fleet(*arguments: str) -> str:
     """Call fleet.py; answers what it printed.
 

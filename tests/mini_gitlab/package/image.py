@@ -12,10 +12,9 @@ import typing as t
 from pathlib import Path
 
 from . import repository, spec
-from .host import REPOSITORY, Host, fresh_host, images
+from .host import REPOSITORY, Host, base, fresh_host, images
 from .source import HERE, SCENARIOS, BuildError, digest, releases
 
-_BASE_PACKAGES = HERE.parent / "base-packages.txt"
 _SOURCE_LIST = "/etc/apt/sources.list.d/gitlab_gitlab-ee.list"
 _READY_WITHIN_SECONDS = 90
 
@@ -57,7 +56,7 @@ def make_scenario(name: str, cache: Path) -> str:
 def _make(wanted: spec.Spec, cache: Path) -> str:
     packages = _repository(cache)
     parent = _make(wanted.predecessor, cache) if wanted.predecessor else None
-    start = parent or digest(_BASE_PACKAGES)
+    start = parent or base()
     full_name = f"{wanted.name}-{digest(wanted.name, wanted.gitlab_rb, start, packages.name, HERE / 'image.py')}"
     with _missing(full_name, cache) as missing:
         if missing:

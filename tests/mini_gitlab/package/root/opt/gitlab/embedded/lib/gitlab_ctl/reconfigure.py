@@ -73,25 +73,42 @@ def _converge(run: Converge, wanted: settings.Settings) -> None:
     run.user(rails.USER, layout.DATA, "/bin/sh")
     if wanted.has_rails:
         rails.enable(run, wanted)
-    _apply(run, wanted, "redis", lambda: redis.enable(run, wanted))
-    _apply(run, wanted, "gitaly", lambda: gitaly.enable(run))
-    _apply(run, wanted, "postgresql", lambda: postgresql.enable(run, wanted))
+    _apply(
+        run,
+        wanted,
+        {
+            "redis": lambda: redis.enable(run, wanted),
+            "gitaly": lambda: gitaly.enable(run),
+            "postgresql": lambda: postgresql.enable(run, wanted),
+        },
+    )
+    if wanted.enables("postgresql"):
+        postgresql.populate(run, wanted)
     if wanted.migrates:
         migrations.enable(run, wanted)
-    _apply(run, wanted, "puma", lambda: rails.enable_puma(run, wanted))
-    _apply(run, wanted, "sidekiq", lambda: rails.enable_sidekiq(run))
-    _apply(run, wanted, "nginx", lambda: nginx.enable(run, wanted))
+    _apply(
+        run,
+        wanted,
+        {
+            "puma": lambda: rails.enable_puma(run, wanted),
+            "sidekiq": lambda: rails.enable_sidekiq(run),
+            "nginx": lambda: nginx.enable(run, wanted),
+        },
+    )
     public = {"gitlab": {"external_url": wanted.external_url}, "postgresql": {"enable": wanted.enables("postgresql")}}
     run.template(layout.PUBLIC_ATTRIBUTES, json.dumps(public, indent=2), mode=0o644)
     run.template(layout.BOOTSTRAPPED, "configured\n")
     _save_node({"name": socket.gethostname(), "normal": wanted.values})
 
 
-def _apply(run: Converge, wanted: settings.Settings, service: str, enable: t.Callable[[], None]) -> None:
-    if wanted.enables(service):
-        enable()
-    else:
-        runit.disable(run, service)
+def _apply(run: Converge, wanted: settings.Settings, recipes: t.Mapping[str, t.Callable[[], None]]) -> None:
+    """Enable the services that this node is to run, and disable the others."""
+    for name, enable in recipes.items():
+        if wanted.enables(name):
+            enable()
+        else:
+            runit.disable(run, name)
+    runit.start(run, [name for name in recipes if wanted.enables(name)])
 
 
 def _save_node(node: t.Mapping[str, t.Any], only_new: bool = False) -> None:

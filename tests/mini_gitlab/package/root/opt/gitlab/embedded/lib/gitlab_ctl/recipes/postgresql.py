@@ -39,6 +39,10 @@ def enable(run: Converge, settings: Settings) -> None:
     command = f"umask 077\nexec chpst -U {_ADMIN} -u {_ADMIN} {_BIN}/postgres -D {_DATA}"
     runit.enable(run, runit.Service("postgresql", command, {"t": interrupt}))
     run.template(layout.PSQL_RC, _psql_rc(settings))
+
+
+def populate(run: Converge, settings: Settings) -> None:
+    """Make roles and databases, where the server is up; a stopped one is left to the migrations to complain about."""
     if services.is_up("postgresql"):
         _await_connections(run, settings)
         _create_databases(run, settings)

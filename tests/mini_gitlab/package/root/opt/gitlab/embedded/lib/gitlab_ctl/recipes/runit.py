@@ -48,10 +48,7 @@ def supervise(run: Converge) -> None:
 
 
 def enable(run: Converge, service: Service) -> None:
-    """Define and supervise a service; a changed definition restarts one that already ran.
-
-    A service is started until the node's first complete run. Later a stopped one stays stopped, as with the real package.
-    """
+    """Define a service and hand it to runsvdir; a changed definition restarts one that already ran."""
     was_up = services.is_up(service.name)
     definition = layout.SERVICE_DEFINITIONS / service.name
     logs = layout.LOGS / service.name
@@ -67,12 +64,20 @@ def enable(run: Converge, service: Service) -> None:
         run.template(definition / "control" / letter, f"#!/bin/sh\n{script}\n", mode=0o755)
     run.link(layout.INIT / service.name, layout.EMBEDDED / "bin/sv")
     run.link(layout.SERVICES / service.name, definition)
-    _await_supervision(run, service.name)
     if was_up and changed:
         restart_later(run, service.name)
-    if not layout.BOOTSTRAPPED.exists():
-        argv = ["/opt/gitlab/bin/gitlab-ctl", "start", service.name]
-        run.execute(" ".join(argv), argv)
+
+
+def start(run: Converge, names: t.Sequence[str]) -> None:
+    """Wait until runsvdir has taken the services up, which it looks for every five seconds, and start them.
+
+    They are started until the node's first complete run. Later a stopped one stays stopped, as with the real package.
+    """
+    for name in names:
+        _await_supervision(run, name)
+        if not layout.BOOTSTRAPPED.exists():
+            argv = ["/opt/gitlab/bin/gitlab-ctl", "start", name]
+            run.execute(" ".join(argv), argv)
 
 
 def disable(run: Converge, name: str) -> None:
