@@ -106,6 +106,10 @@ def connection_error(dbname: str, stderr: str, rc: int) -> GitLabError:
             "Start it (gitlab-ctl start postgresql), or, if it is not on this host, use database_backend: psycopg2 with login_host.",
             database=dbname,
         )
+    if text.startswith("chpst:"):
+        return GitLabError(
+            f"This user may not become the database's user: {text}.", "Run as root (become: true).", database=dbname
+        )
     if "could not load" in text:
         return GitLabError(
             "GitLab is not configured on this host, or this user may not read its configuration.",
