@@ -32,6 +32,7 @@ class Instances:
         }
         self._directory = directory
         self._inventory = directory / "hosts.yml"
+        self.output = ""
 
     @classmethod
     @contextmanager
@@ -60,6 +61,10 @@ class Instances:
             host, f"for n in $(seq 90); do curl -fsS -o /dev/null {url} 2>/dev/null && exit 0; sleep 1; done; exit 1"
         )
 
+    def call(self, command: str, *arguments: str) -> str:
+        """Run a command of the test hosts, such as C(reboot) or C(cut), and return what it printed."""
+        return self._call("fleet.py", command, *arguments)
+
     def sh(self, host: str, script: str) -> str:
         """Run a shell script as root, without Ansible, and return what it printed."""
         return self._call("fleet.py", "exec", host, "--", "bash", "-euc", script).strip()
@@ -74,8 +79,19 @@ class Instances:
         """Run SQL and return what it printed, one row a line."""
         return self.sh(host, f"gitlab-psql -XAtq -v ON_ERROR_STOP=1 -d {dbname} <<'SQL'\n{statement}\nSQL")
 
-    def run(self, host: str, module: str, *, check: bool = False, **options: t.Any) -> dict[str, t.Any]:
-        """Run one module of the collection and return its result, also when it failed."""
+    def run(
+        self,
+        host: str,
+        module: str,
+        *,
+        check: bool = False,
+        variables: t.Mapping[str, t.Any] | None = None,
+        **options: t.Any,
+    ) -> dict[str, t.Any]:
+        """Run one module of the collection and return its result, also when it failed.
+
+        ``variables`` are task variables, such as C(ansible_become). What the run printed is kept in C(output).
+        """
         answer = self._directory / "result.json"
         tasks = [
             {
@@ -83,6 +99,8 @@ class Instances:
                 f"gitlab_fleet.upgrade.{module}": options,
                 "register": "result",
                 "ignore_errors": True,
+                "ignore_unreachable": True,
+                "vars": dict(variables or {}),
             },
             {
                 "name": "Keep the result",
@@ -100,9 +118,15 @@ class Instances:
         answer.unlink(missing_ok=True)
         done = subprocess.run(command, env=self._environment, capture_output=True, text=True, check=False)
         assert answer.exists(), done.stdout + done.stderr
+        self.output = done.stdout + done.stderr
         result: dict[str, t.Any] = json.loads(answer.read_text())
         assert "Traceback" not in done.stdout + done.stderr, done.stdout + done.stderr
         return result
+
+    def play(self, playbook: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run a playbook, by its path or as C(gitlab_fleet.upgrade.<name>)."""
+        command = ["ansible-playbook", "-i", str(self._inventory), playbook, *arguments]
+        return subprocess.run(command, env=self._environment, capture_output=True, text=True, check=False)
 
     def _run(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
