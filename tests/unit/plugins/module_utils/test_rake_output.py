@@ -69,6 +69,14 @@ AGAIN = """\
                 MigrationRun(None, "20220101000000", "First", MIGRATED, 1.5),
             ],
         ),
+        (
+            "== 1 First: migrating\n== 2 Second: migrating\n== 1 First: migrating\n",
+            [MigrationRun(None, "2", "Second", MIGRATING, None), MigrationRun(None, "1", "First", MIGRATING, None)],
+        ),
+        (
+            "a: == 1 First: migrating\nb: == 1 First: migrating\na: == 1 First: migrated (1s)\n",
+            [MigrationRun("a", "1", "First", MIGRATED, 1.0), MigrationRun("b", "1", "First", MIGRATING, None)],
+        ),
         ("== 1 Odd::Name: migrated (12s) ==", [MigrationRun(None, "1", "Odd::Name", MIGRATED, 12.0)]),
         ("== 20220101000000 First: reverting ===", []),
     ],

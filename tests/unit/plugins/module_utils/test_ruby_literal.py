@@ -108,6 +108,11 @@ def test_everything_else_is_refused(text: str) -> None:
         parse_ruby_literal(text)
 
 
+def test_an_error_shows_the_place() -> None:
+    with pytest.raises(RubyLiteralError, match=r"no value at character 6: '#<X>\]'"):
+        parse_ruby_literal('["a", #<X>]')
+
+
 @given(values, st.sampled_from(["=>", " => ", ": "]))
 def test_printed_values_read_back(value: t.Any, arrow: str) -> None:
     assert parse_ruby_literal(inspect(value, arrow)) == value
