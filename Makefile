@@ -13,8 +13,9 @@ TEST_LEVELS := lint unit build docs sanity
 
 # Set these on the command line, for example `make sanity PYTHON=python3.13` or `make unit ARGS='-k quoting'`.
 PYTHON ?= python3
-ARGS ?=
-TESTS ?=
+ARGS :=
+TESTS :=
+LEVELS :=
 
 TOOLS := tests/tools
 REQUIREMENTS := tests/requirements
@@ -87,7 +88,7 @@ lint: ## Check style, types, and the rules of this collection (ruff, mypy, yamll
 lint-python: tools copy
 	cd $(COPY) && ruff check --quiet --cache-dir $(CACHE)/ruff .
 lint-format: tools copy
-	@cd $(COPY) && ruff format --check --cache-dir $(CACHE)/ruff . || { echo 'make format writes them so.' >&2; exit 1; }
+	@cd $(COPY) && ruff format --check --output-format concise --cache-dir $(CACHE)/ruff . || { echo 'make format writes them so.' >&2; exit 1; }
 lint-types: tools copy
 	cd $(CACHE) && mypy --cache-dir $(CACHE)/mypy --config-file $(COPY)/pyproject.toml $(COPY)/plugins $(COPY)/tests
 lint-rules: tools copy
@@ -151,7 +152,7 @@ bench: core copy testbed ## Measure the collection against other ways of doing t
 
 .PHONY: matrix
 matrix: ## Run unit, sanity and a short integration on each ansible-core line this machine can run
-	@python3 $(TOOLS)/matrix.py $(ARGS)
+	@python3 $(TOOLS)/matrix.py $(LEVELS)
 
 .PHONY: format
 format: tools ## Write the Python files as lint wants them
@@ -160,7 +161,7 @@ format: tools ## Write the Python files as lint wants them
 
 .PHONY: pins
 pins: ## Choose the newest versions anew: writes tests/requirements/*.txt
-	@python3 $(TOOLS)/pins.py $(ARGS)
+	@python3 $(TOOLS)/pins.py
 
 .PHONY: clean
 clean: ## Remove what these targets made in the checkout

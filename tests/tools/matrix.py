@@ -40,10 +40,14 @@ def interpreter_for(core: str, interpreters: t.Mapping[Version, str]) -> tuple[V
 def run_line(core: str, interpreter: str, levels: t.Sequence[str]) -> str:
     """Run the levels under one line of ansible-core and return which of them failed."""
     failed = []
+    # What was said to the make that runs this is not meant for the levels.
+    environment = {
+        name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKEOVERRIDES", "MFLAGS")
+    }
     for level in levels:
         print(f"\n=== ansible-core {core}: {level} ({interpreter})", flush=True)
         command = ["make", level, f"PYTHON={interpreter}", f"CORE={core}", *LEVEL_ARGUMENTS.get(level, [])]
-        if subprocess.run(command, check=False).returncode:
+        if subprocess.run(command, check=False, env=environment).returncode:
             failed.append(level)
     return f"FAILED: {' '.join(failed)}" if failed else "passed"
 
