@@ -22,7 +22,7 @@ options:
     type: dict
     required: true
   failures:
-    description: What else went wrong, by the instance's inventory name; such an instance is not safe.
+    description: What else went wrong, by the instance's inventory name, or empty; an instance with a failure is not safe.
     type: dict
     default: {}
 seealso:
@@ -69,7 +69,7 @@ def status_table(results: t.Mapping[str, Result], failures: t.Mapping[str, str] 
     """Return the lines of the table, by the instances' names."""
     if not isinstance(results, t.Mapping) or not isinstance(failures or {}, t.Mapping):
         raise AnsibleFilterError(f"{NAME}: a mapping from instance to the result of bbm_status is needed.")
-    named = {str(name): str(reason) for name, reason in (failures or {}).items()}
+    named = {str(name): str(reason) for name, reason in (failures or {}).items() if reason}
     rows: list[tuple[str, ...]] = [HEADER]
     details: dict[str, list[tuple[str, ...]]] = {}
     sums = {"yes": 0, "no": 0, "unknown": 0}

@@ -66,7 +66,7 @@ def test_the_table() -> None:
             "old": result(pending=4),
             "standby": result(safe_to_upgrade=False, reasons=["the database main was read from a standby"]),
         },
-        {"globex": "It stopped."},
+        {"globex": "It stopped.", "old": ""},
     )
     assert lines == [
         "INSTANCE  VERSION    SAFE     MIGRATIONS",
