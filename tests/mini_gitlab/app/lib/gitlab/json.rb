@@ -8,7 +8,7 @@ module Gitlab
   module Json
     # Any JSON value, scalars too; errors carry the parser's text.
     def self.parse(text)
-      Oj.strict_load(text)
+      Oj.load(text, mode: :rails)
     rescue Oj::ParseError, EncodingError => error
       raise JSON::ParserError, error
     end

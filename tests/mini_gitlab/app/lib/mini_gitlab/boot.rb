@@ -53,4 +53,6 @@ require_relative 'database_yml'
 require_relative 'version_behaviour'
 require_relative 'autoloads'
 
+# As with Zeitwerk: a missing constant is Ruby's own NameError.
+ActiveSupport::Dependencies.unhook! if defined?(ActiveSupport::Dependencies)
 MiniGitlab.configure_active_record

@@ -6,9 +6,11 @@ module Gitlab
     # Models for tables that have no class in the code.
     module DynamicModelHelpers
       def define_batchable_model(table_name, connection:)
+        keys = connection.primary_keys(table_name)
         model = Class.new(ActiveRecord::Base) do
           include EachBatch
           self.table_name = table_name
+          self.primary_key = keys.first
           self.inheritance_column = :_type_disabled
         end
         model.define_singleton_method(:connection) { connection }

@@ -15,7 +15,6 @@ module Gitlab
         # @return [Array, nil] first and last value of the next batch
         def next_batch(table_name, column_name, batch_min_value:, batch_size:, job_arguments:, job_class: nil) # rubocop:disable Lint/UnusedMethodArgument
           model = define_batchable_model(table_name, connection: @connection)
-          model.primary_key
           attribute = model.arel_table[column_name]
           model.where(attribute.gteq(batch_min_value)).each_batch(of: batch_size, column: column_name) do |batch|
             return batch.pick(attribute.minimum, attribute.maximum)

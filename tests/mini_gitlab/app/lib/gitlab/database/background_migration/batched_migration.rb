@@ -174,7 +174,7 @@ module Gitlab
         def finished_needs_succeeded_jobs
           return unless status_changed? && status == MigrationStates::VALUES[:finished]
 
-          errors.add(:batched_jobs, 'need to be succeeded') if batched_jobs.except_succeeded.exists?
+          errors.add(:batched_jobs, 'jobs need to be succeeded') if batched_jobs.except_succeeded.exists?
         end
       end
     end

@@ -73,12 +73,8 @@ module Gitlab
         end
 
         def save_batched_migration(migration, empty:)
-          if empty
-            migration.become!(:finished)
-          else
-            migration.total_tuple_count = PgClass.for_table(migration.table_name)&.cardinality_estimate
-            migration.become!(:active)
-          end
+          migration.total_tuple_count = PgClass.for_table(migration.table_name)&.cardinality_estimate
+          migration.become!(empty ? :finished : :active)
         end
       end
     end

@@ -1,0 +1,8 @@
+# Copyright (c) 2026, The gitlab_fleet.upgrade authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Plays recordings of GitLab's engine again on the mini GitLab.
+
+Needs only Python's standard library, PostgreSQL's programs and the Ruby packages
+of the application, so that it can run inside a test host.
+"""
