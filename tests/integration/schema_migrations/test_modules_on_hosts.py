@@ -24,6 +24,10 @@ ONE, SHARED, TWO = HOSTS
 JOURNAL = "/var/lib/gitlab_fleet_upgrade/marked.jsonl"
 # Its table exists on every instance; deleting its row is what a restore into a database that is not empty leaves.
 CREATE_LFS_OBJECTS = "20151103134857"
+ALREADY_EXISTS = (
+    "rake aborted!\nStandardError: An error has occurred, this and all later migrations canceled:\n\n"
+    'PG::DuplicateTable: ERROR:  relation "{}" already exists\n'
+)
 REASON = "left over by a restore, compared with a new installation"
 
 
@@ -140,15 +144,26 @@ def test_what_db_migrate_fails_on_is_marked_once(hosts: Instances, host: str) ->
     assert (end["version"], end["reason"], end["user"]) == (CREATE_LFS_OBJECTS, REASON, "root")
     assert hosts.sh(host, f"stat -c '%a %U' {JOURNAL}") == "600 root"
 
-    # 17.x names the database in its output, so only that one was marked.
-    expected = {name: sorted([*versions, CREATE_LFS_OBJECTS]) for name, versions in before.items() if name == "main"}
-    assert all_rows(hosts, host) == {**before, **expected}
+    # This migration's output names no database, so it was marked wherever it was down and its table exists.
+    assert all_rows(hosts, host) == {name: sorted([*versions, CREATE_LFS_OBJECTS]) for name, versions in before.items()}
 
     again = mark(hosts, host, error_text=error_text)
     assert not again["changed"]
     assert not again["failed"]
     assert again["journal"] is None
     assert len(journal(hosts, host)) == 2
+
+
+def test_the_database_that_the_text_names_is_marked_alone(hosts: Instances) -> None:
+    forget(hosts, TWO)
+    before = all_rows(hosts, TWO)
+    # As the migrations of 15.0 and later announce themselves.
+    error_text = f"ci: == {CREATE_LFS_OBJECTS} CreateLfsObjects: migrating ====\n" + ALREADY_EXISTS.format(
+        "lfs_objects"
+    )
+    result = mark(hosts, TWO, error_text=error_text)
+    assert result["changed"], result
+    assert all_rows(hosts, TWO) == {**before, "ci": sorted([*before["ci"], CREATE_LFS_OBJECTS])}
 
 
 def test_every_database_where_it_is_down_is_marked(hosts: Instances) -> None:
@@ -201,18 +216,13 @@ def test_a_shared_connection_stands_for_its_database(hosts: Instances) -> None:
         ),
         (
             {
-                "error_text": f"== {CREATE_LFS_OBJECTS} CreateLfsObjects: migrating ====\nrake aborted!\n"
-                "StandardError: An error has occurred, this and all later migrations canceled:\n\n"
-                'PG::DuplicateTable: ERROR:  relation "not_there" already exists\n'
+                "error_text": f"== {CREATE_LFS_OBJECTS} CreateLfsObjects: migrating ====\n"
+                + ALREADY_EXISTS.format("not_there")
             },
             "the database main has none",
         ),
         (
-            {
-                "error_text": "== 20991231235959 CreateNothing: migrating ====\nrake aborted!\n"
-                "StandardError: An error has occurred, this and all later migrations canceled:\n\n"
-                'PG::DuplicateTable: ERROR:  relation "lfs_objects" already exists\n'
-            },
+            {"error_text": "== 20991231235959 CreateNothing: migrating ====\n" + ALREADY_EXISTS.format("lfs_objects")},
             "no migration 20991231235959",
         ),
         ({"version": CREATE_LFS_OBJECTS, "databases": {"main": "not_there"}}, "not_there"),
