@@ -148,7 +148,8 @@ class MigrateJob(OneJob):
             )
 
     def _failure(self, job: Job) -> GitLabError:
-        diagnosis = diagnose(job.output(), job.rc)
+        output = job.output()
+        diagnosis = diagnose(output, job.rc)
         lost = " Its process disappeared without an exit status." if job.rc is None else ""
         return GitLabError(
             f"{self._task} failed.{lost} {diagnosis.summary} {diagnosis.meaning}",
@@ -156,6 +157,7 @@ class MigrateJob(OneJob):
             **dict(
                 self.result,
                 diagnosis=diagnosis.to_dict(),
+                output=output,
                 log_tail=f"{self.result['log_tail']}{tail(job.errors, LOG_TAIL_BYTES)}",
             ),
         )

@@ -100,7 +100,7 @@ EXAMPLES = r"""
 
 - name: Finish the migration that GitLab complained about
   gitlab_fleet.upgrade.bbm_finalize:
-    error_text: "{{ migrate.msg }}"
+    error_text: "{{ migrate.output }}"
 
 - name: Finish one by its id
   gitlab_fleet.upgrade.bbm_finalize:

@@ -128,6 +128,17 @@ log_tail:
   type: str
   returned: when the command was over, also when it failed
   sample: "== 20210622045705 FinalizePushEventPayloadsBigintConversion: migrated (0.4012s)\n\n"
+output:
+  description: What the command printed, for the option C(error_text) of the modules that mend the cause.
+  type: str
+  returned: failure of the command
+  sample: |-
+    == 20151103134857 CreateLfsObjects: migrating =================================
+    -- create_table(:lfs_objects)
+    rake aborted!
+    StandardError: An error has occurred, this and all later migrations canceled:
+
+    PG::DuplicateTable: ERROR:  relation "lfs_objects" already exists
 notes:
   description: What an operator may want to know.
   type: list
