@@ -573,6 +573,32 @@ def test_unknown_failures_keep_the_exception(text: str, name: str, message: str)
     assert message.split("\n")[0] in diagnosis.summary
 
 
+LOCK = "PG::LockNotAvailable: ERROR:  canceling statement due to lock timeout"
+
+
+@pytest.mark.parametrize(
+    ("text", "part", "words"),
+    [
+        (rake(LOCK), "remedy", "then run gitlab_fleet.upgrade.db_migrate again."),
+        (rake(LOCK, "db:migrate:ci"), "remedy", "then run gitlab_fleet.upgrade.db_migrate again."),
+        (rake(LOCK, FINALIZE), "remedy", "then run gitlab_fleet.upgrade.bbm_finalize again."),
+        (rake(LOCK, "db:migrate:status"), "remedy", "then repeat what failed."),
+        (LOCK, "remedy", "then repeat what failed."),
+        (f"== 1 AddIt: migrating\n{rake(LOCK)}", "summary", "A statement of the migration 1 AddIt waited"),
+        (LOCK, "summary", "A statement waited"),
+        ("[main_85]: Failed.\n", "summary", "migration main_85 ended as failed"),
+        (rake("FailedToFinalize: Batched migration X::Y could not be completed"), "summary", "migration X::Y ended as"),
+        (rake("SignalException: SIGHUP"), "summary", "interrupted by SIGHUP."),
+        (rake("Interrupt: "), "summary", "interrupted."),
+        (f"a\n  psql: error: {SOCKET}\nb\n", "summary", f"cannot be reached: psql: error: {SOCKET}"),
+        ('PG::DuplicateTable: ERROR:  relation "x" already exists', "summary", "which a migration that the text"),
+        (rake("A: first\nsecond"), "summary", "failed: A: first"),
+    ],
+)
+def test_words_that_depend_on_the_context(text: str, part: str, words: str) -> None:
+    assert words in diagnose(text).to_dict()[part]
+
+
 def test_the_last_run_in_a_log_counts() -> None:
     log = recorded("ensure_14x_active") + rake(f"PG::ConnectionBad: {SOCKET}")
     assert diagnose(log).cause is Cause.DATABASE_DOWN
