@@ -353,7 +353,7 @@ def main() -> None:
     if failed:
         first = GitLabError(failed[0]["error"], failed[0]["remedy"], diagnosis=failed[0]["diagnosis"])
         others = f" ({len(failed) - 1} more failed.)" if len(failed) > 1 else ""
-        module.fail_json(**dict(result, **first.to_result(), msg=f"{first}{others}"))
+        module.fail_json(**{**result, **first.to_result(), "msg": f"{first}{others}"})
     module.exit_json(**result)
 
 
