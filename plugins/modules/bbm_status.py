@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: bbm_status
 author:
-  - The gitlab_fleet.upgrade authors
+  - The gitlab_fleet.upgrade authors (!UNKNOWN)
 version_added: 0.1.0
 short_description: Show the batched background migrations of a GitLab instance
 description:

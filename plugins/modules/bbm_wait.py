@@ -10,7 +10,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: bbm_wait
 author:
-  - The gitlab_fleet.upgrade authors
+  - The gitlab_fleet.upgrade authors (!UNKNOWN)
 version_added: 0.1.0
 short_description: Wait until batched background migrations are finished
 description:

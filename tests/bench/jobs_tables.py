@@ -111,7 +111,7 @@ INSERT INTO batched_background_migration_jobs (created_at, updated_at, started_a
 SELECT now() - ({size} - n) * interval '1 minute', now() - ({size} - n) * interval '1 minute',
   now() - ({size} - n) * interval '1 minute', now() - ({size} - n) * interval '1 minute' + interval '20 s',
   CASE n % 4 WHEN 0 THEN 1 WHEN 1 THEN 1 WHEN 2 THEN 2 ELSE 3 + n % 58 END,
-  n * 1000 + 1, n * 1000 + 1000, 1000, 100, CASE WHEN n % ({size} / 20) = 2 THEN 2 ELSE 3 END, 3
+  n * 1000::bigint + 1, n * 1000::bigint + 1000, 1000, 100, CASE WHEN n % ({size} / 20) = 2 THEN 2 ELSE 3 END, 3
 FROM generate_series(0, {size} - 1) AS n;
 ANALYZE;"""
     )
