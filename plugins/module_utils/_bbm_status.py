@@ -131,6 +131,9 @@ def status(version: str | None, readings: t.Sequence[Reading], selection: Select
     """
     release = GitLabVersion.parse(version) if version else None
     for reading in readings:
+        if "server" not in reading.answers:
+            dbname = reading.database.dbname
+            raise GitLabError(f"The database {dbname} answered only in part.", "Try again.", database=dbname)
         if "migrations" not in reading.answers:
             raise no_table(reading.database.dbname)
     scheduler = read_scheduler(release, readings[0].answers)

@@ -359,3 +359,8 @@ def test_names_of_connections_that_share_a_database() -> None:
 def test_what_does_not_exist_is_an_error(options: Row, words: str) -> None:
     with pytest.raises(GitLabError, match=words):
         read("16.3.9", answers(ROW_16_3), selection=Selection.from_options(options, ONE))
+
+
+def test_an_answer_in_part_is_an_error() -> None:
+    with pytest.raises(GitLabError, match="gitlabhq_production answered only in part"):
+        read("16.3.9", {"migrations": []})
