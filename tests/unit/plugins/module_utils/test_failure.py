@@ -509,6 +509,13 @@ TEXTS: list[tuple[str, Cause, dict[str, t.Any]]] = [
         Cause.DATABASE_DOWN,
         {},
     ),
+    # finalize says it of itself, db:migrate through the engine's lines in the backtrace.
+    (rake("KeyError: x", FINALIZE), Cause.JOB_FAILED, {}),
+    (
+        rake(f"{CANCELED}x\n/opt/gitlab/database/background_migration/batched_migration_runner.rb:30:in `x'"),
+        Cause.JOB_FAILED,
+        {},
+    ),
     # The code of a migration that reads JSON, not the arguments of the task.
     (rake("JSON::ParserError: 783: unexpected token", "db:migrate"), Cause.UNKNOWN, {}),
     (
@@ -592,7 +599,19 @@ LOCK = "PG::LockNotAvailable: ERROR:  canceling statement due to lock timeout"
         (rake("Interrupt: "), "summary", "interrupted."),
         (f"a\n  psql: error: {SOCKET}\nb\n", "summary", f"cannot be reached: psql: error: {SOCKET}"),
         ('PG::DuplicateTable: ERROR:  relation "x" already exists', "summary", "which a migration that the text"),
+        (
+            'PG::DuplicateColumn: ERROR:  column "x" of relation "y" already exists',
+            "summary",
+            "The column x of y, which a migration",
+        ),
         (rake("A: first\nsecond"), "summary", "failed: A: first"),
+        # No row can hold it, so there is no line to type.
+        (
+            f'{HEAD} \'active\': {{:job_class_name=>"X", :table_name=>"t", :column_name=>"c",'
+            ' :job_arguments=>["\\u0000"]}',
+            "remedy",
+            'job_arguments: ["\\u0000"], then repeat what failed.',
+        ),
     ],
 )
 def test_words_that_depend_on_the_context(text: str, part: str, words: str) -> None:
