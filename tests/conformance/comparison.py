@@ -19,6 +19,8 @@ LOCATION = re.compile(r"^\S+:\d+:in `[^']*': ")
 SOURCE = re.compile(r"(uninitialized constant \S+\n\n)(?!<source line>).*\n *\^+.*")
 # Rows that a job which was stopped half-way had copied: within the second batch of three.
 HALF_WAY = range(20_001, 40_000)
+# The last job decides: how long it took is a matter of the machine.
+LAST_BATCH_SIZE = {"finalize_optimizer_active": range(4_296, 5_156)}
 # Which of two processes takes which batch, and whether both take the same, is chance.
 RACES = ("finalize_two_at_once",)
 SHOWN_AT_EACH_END = 6
@@ -92,6 +94,15 @@ def without_race(state: Recording) -> Recording:
     }
 
 
+def without_last_size(name: str, state: t.Any) -> t.Any:
+    """The state, its batch_size only known to lie in a range where the optimizer had worked."""
+    if name not in LAST_BATCH_SIZE:
+        return state
+    migrations = state["batched_background_migrations"]
+    sized = [{**row, "batch_size": row["batch_size"] in LAST_BATCH_SIZE[name]} for row in migrations]
+    return {**state, "batched_background_migrations": sized}
+
+
 def log_messages(lines: list[Recording] | None) -> list[str]:
     """Messages of application_json.log, without the transitions."""
     return [line["message"] for line in lines or [] if line.get("message") and line["message"] != TRANSITION]
@@ -129,6 +140,7 @@ def differences(recording: Recording, outcome: Recording) -> dict[str, tuple[t.A
         for field, values in step_differences(recorded, played, interrupted=interrupted).items():
             found[f"{index}.{field}" if several else field] = values
     expected, actual = recording["after"], plain_state(outcome["after"], recording["after"])
+    expected, actual = without_last_size(recording["name"], expected), without_last_size(recording["name"], actual)
     if recording["name"] in RACES:
         expected, actual = without_race(expected), without_race(actual)
     if expected != actual:

@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 import typing as t
 
 from . import rows, templates
 from .application import Application
 from .cluster import Cluster, Row
-from .processes import Ended, Process, later
+from .processes import Ended, Process
 from .scenarios import Recording, Scenario, scenario_of
 
 HALF_A_SECOND_BATCH = 24_000
@@ -70,11 +71,17 @@ class Player:
             return {}
         process = self._start(step, scenario)
         if scenario.meanwhile:
-            seconds, statement = scenario.meanwhile
-            later(seconds, lambda: self._cluster.sql(self._databases["main"], statement))
+            self._later(*scenario.meanwhile)
         if scenario.interruption and index == 0:
             self._interrupt(process, scenario)
         return self._outcome(process.finish(scenario.limit), step)
+
+    def _later(self, seconds: float, statement: str) -> None:
+        """Runs a statement some seconds after the process has reached the database."""
+        database = self._databases["main"]
+        while not self._cluster.sql("postgres", f"SELECT 1 FROM pg_stat_activity WHERE datname = '{database}'"):
+            time.sleep(0.1)
+        threading.Timer(seconds, lambda: self._cluster.sql(database, statement)).start()
 
     def _interrupt(self, process: Process, scenario: Scenario) -> None:
         assert scenario.interruption

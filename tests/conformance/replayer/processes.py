@@ -8,7 +8,6 @@ from __future__ import annotations
 import shlex
 import signal
 import subprocess
-import threading
 import time
 import typing as t
 from dataclasses import dataclass
@@ -61,9 +60,3 @@ class Process:
                 raise TimeoutError("the moment for the signal did not come")
             time.sleep(0.1)
         self._process.send_signal(number)
-
-
-def later(seconds: float, action: Callable[[], t.Any]) -> threading.Timer:
-    timer = threading.Timer(seconds, action)
-    timer.start()
-    return timer

@@ -24,8 +24,7 @@ module Gitlab
         def execute(job)
           instance = job_instance(job)
           instance.perform
-        ensure
-          job.metrics = instance.batch_metrics.to_h if instance
+          job.metrics = instance.batch_metrics.to_h
         end
 
         def job_instance(job)
