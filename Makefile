@@ -9,7 +9,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 
 # What `make test` and CI run, in this order: the quickest first.
-TEST_LEVELS := lint unit build docs sanity
+TEST_LEVELS := lint unit build docs sanity conformance integration molecule
 
 # Set these on the command line, for example `make sanity PYTHON=python3.13` or `make unit ARGS='-k quoting'`.
 PYTHON ?= python3
@@ -86,7 +86,7 @@ test: ## Run everything that CI runs, and say at the end what failed
 lint: ## Check style, types, and the rules of this collection (ruff, mypy, yamllint, ansible-lint)
 	@$(MAKE) --keep-going lint-python lint-format lint-types lint-rules lint-yaml lint-ansible lint-changelog
 lint-python: tools copy
-	cd $(COPY) && ruff check --quiet --cache-dir $(CACHE)/ruff .
+	cd $(COPY) && ruff check --quiet --output-format concise --cache-dir $(CACHE)/ruff .
 lint-format: tools copy
 	@cd $(COPY) && ruff format --check --output-format concise --cache-dir $(CACHE)/ruff . || { echo 'make format writes them so.' >&2; exit 1; }
 lint-types: tools copy

@@ -18,8 +18,8 @@ import typing as t
 
 from interpreters import CORE_LINES, Version, find_all, text
 
-# Integration has a short form for this: its smoke tests.
-LEVEL_ARGUMENTS: dict[str, list[str]] = {"integration": ["ARGS=-m smoke"]}
+# Of integration, what goes through most of Ansible: modules, an action plugin and a playbook on hosts, over SSH.
+LEVEL_ARGUMENTS: dict[str, list[str]] = {"integration": ["TESTS=tests/integration/bbm_status/test_on_hosts.py"]}
 
 
 class Run(t.NamedTuple):
