@@ -123,7 +123,7 @@ conformance: core copy testbed ## Hold the mini GitLab against recordings of Git
 .PHONY: molecule
 molecule: tools copy testbed ## Test the roles and playbooks on test hosts (root)
 	$(call need_files,molecule,molecule.yml)
-	cd $(COPY) && MOLECULE_GLOB='molecule/*/molecule.yml' molecule test --all $(ARGS)
+	cd $(COPY) && MOLECULE_GLOB='molecule/*/molecule.yml' molecule test $(or $(ARGS),--all)
 
 .PHONY: docs
 docs: tools copy ## Check the reference pages of modules, plugins and roles
