@@ -221,7 +221,7 @@ class Waiting:
     def _opening(self) -> str:
         left = self.left()
         if not left:
-            return f"nothing to wait for: no chosen batched background migration is not {self._limits.until}"
+            return "nothing to wait for: no chosen batched background migration is left"
         noun = "migration is" if len(left) == 1 else "migrations are"
         words = [f"waiting until {len(left)} batched background {noun} {self._limits.until}"]
         estimates = [self._seen[name]["eta_seconds"] for name in left if self._seen[name]["eta_seconds"]]

@@ -98,7 +98,7 @@ def test_a_wait_to_the_end() -> None:
 
 def test_nothing_to_wait_for() -> None:
     waiting, lines = follow(Limits(), (0, status(migration(state="finished"))))
-    assert lines == ["nothing to wait for: no chosen batched background migration is not finished"]
+    assert lines == ["nothing to wait for: no chosen batched background migration is left"]
     assert waiting.reached()
 
 
