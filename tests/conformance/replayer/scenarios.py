@@ -15,6 +15,8 @@ Recording = dict[str, t.Any]
 SET_A = "18.2.8"
 SET_B = "15.2.5"
 WAIT = "19.4.0"
+# Parts of GitLab that the recorder had left out.
+LEFT_OUT = "advisory_lock_lines=14.0"
 # The check of 14.2-14.5, held by the recorder against the newer model.
 OLD_CHECK = "inline_finalize=14.3.6,manually_in_shell=14.3.6,compact_arguments_in_check=14.3.6,finalized_status=14.3.6"
 
@@ -61,7 +63,7 @@ class Scenario:
     """How one recording is played."""
 
     version: str = SET_A
-    environment: dict[str, str] = field(default_factory=dict)
+    environment: dict[str, str] = field(default_factory=lambda: {"MINI_GITLAB_SWITCHES": LEFT_OUT})
     mode: str = "one"
     before: str = ""
     ci_before: str = ""
@@ -118,7 +120,7 @@ def scenario_of(recording: Recording) -> Scenario:
     elif recording["gitlab_version_of_files"].startswith("set B"):
         scenario.version = SET_B
     if "check of 14.2-14.5" in " ".join(recording["stubbed"]):
-        scenario.environment["MINI_GITLAB_SWITCHES"] = OLD_CHECK
+        scenario.environment["MINI_GITLAB_SWITCHES"] = f"{LEFT_OUT},{OLD_CHECK}"
     if name == "migrate_status_skip_post":
         scenario.environment["SKIP_POST_DEPLOYMENT_MIGRATIONS"] = "true"
     if name in WAIT_INTERVALS:

@@ -27,6 +27,7 @@ module MiniGitlab
 
   # Reads the configuration; connects to nothing.
   def self.configure_active_record
+    ActiveRecord::Migrator.prepend(AdvisoryLockLines)
     ActiveRecord::Base.configurations # loads the class that is changed next
     ActiveRecord::DatabaseConfigurations.prepend(HideSharedDatabases)
     ActiveRecord::Base.dump_schema_after_migration = false
@@ -52,6 +53,7 @@ require_relative 'rails'
 require_relative 'database_yml'
 require_relative 'version_behaviour'
 require_relative 'autoloads'
+require_relative 'advisory_lock_lines'
 
 # As with Zeitwerk: a missing constant is Ruby's own NameError.
 ActiveSupport::Dependencies.unhook! if defined?(ActiveSupport::Dependencies)

@@ -36,6 +36,8 @@ module MiniGitlab
       # "Finalize it manually ... in a `bash` or `sh` shell", newer address
       manually_in_shell: '16.0',
       configure_announces_task: '16.0',
+      # db:migrate prints "main: == [advisory_lock_connection] ..." around the migrations
+      advisory_lock_lines: '16.0',
       finalized_status: '17.0',
       topology_service_line: '18.0',
       # gitlab:background_migrations:list, show, pause, resume
