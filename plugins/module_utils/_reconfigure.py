@@ -26,7 +26,7 @@ if t.TYPE_CHECKING:
 SUCCESS = "gitlab Reconfigured!"
 MIGRATE_LOGS = "/var/log/gitlab/gitlab-rails/gitlab-rails-db-migrate-*.log"
 LOG_TAIL_BYTES = 8000
-_UPDATED = re.compile(r"^(?:Chef|Cinc|Infra).*?, (\d+)(?:/\d+)? resources updated", re.MULTILINE)
+_UPDATED = re.compile(r"^(?:Chef|Cinc|Infra)\b.*?[,.] (\d+)(?:/\d+)? resources updated", re.MULTILINE)
 
 
 def updated_resources(output: str) -> int | None:
