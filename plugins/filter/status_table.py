@@ -120,6 +120,8 @@ def _summary(result: Result, failure: str | None) -> str:
 
 def _detail(migration: t.Mapping[str, t.Any]) -> tuple[str, ...]:
     words = [rate(migration["rate"]), remaining(migration["eta_seconds"])]
+    if migration["eta_seconds"] is None and not migration["stalled"]:
+        words.append(str(migration["eta_basis"] or "").replace("no estimate: ", ""))
     words.append(f"{migration['job_class_name']} on {migration['table_name']}")
     if migration["stalled"]:
         words.append("STALLED: " + _one_line("; ".join(migration["stalled_reasons"])))

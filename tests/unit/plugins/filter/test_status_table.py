@@ -24,9 +24,13 @@ ACTIVE: dict[str, t.Any] = {
     "progress": {"percent": 42.17},
     "rate": 812.0,
     "eta_seconds": 11400,
+    "eta_basis": "some",
     "stalled": False,
     "stalled_reasons": [],
 }
+WAITING = dict(
+    ACTIVE, id="main_86", rate=None, eta_seconds=None, eta_basis="no estimate: it waits for its turn behind main_85"
+)
 PAUSED = dict(
     ACTIVE,
     id="ci_7",
@@ -59,7 +63,7 @@ def test_the_table() -> None:
     lines = status_table(
         {
             "globex": result(gitlab_version="17.8.7-ee"),
-            "acme-1": result(ACTIVE, PAUSED),
+            "acme-1": result(ACTIVE, WAITING, PAUSED),
             "lost": {"unreachable": True, "msg": "ssh:\n  no  route", "changed": False},
             "down": {"failed": False, "failed_when_result": False, "msg": "The database does not answer."},
             "never": {},
@@ -70,8 +74,9 @@ def test_the_table() -> None:
     )
     assert lines == [
         "INSTANCE  VERSION    SAFE     MIGRATIONS",
-        "acme-1    14.2.7-ee  no       1 active, 1 paused, 3 done",
+        "acme-1    14.2.7-ee  no       2 active, 1 paused, 3 done",
         "          main_85    42 %     active  812 /s  about 3 h 10 min left  BackfillX on projects",
+        "          main_86    42 %     active  it waits for its turn behind main_85  BackfillX on projects",
         "          ci_7       42 %     paused  BackfillX on projects  STALLED: it is paused: a; b",
         "down      ?          unknown  not read: The database does not answer.",
         "globex    17.8.7-ee  no       failed: It stopped, 3 done",
