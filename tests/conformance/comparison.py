@@ -136,7 +136,7 @@ def differences(recording: Recording, outcome: Recording) -> dict[str, tuple[t.A
     found: dict[str, tuple[t.Any, t.Any]] = {}
     several = "steps" in recording
     for index, (recorded, played) in enumerate(zip(recording.get("steps", [recording]), outcome["steps"], strict=True)):
-        interrupted = several and "SIG" in str(recorded.get("note")) or "did not end" in str(recorded.get("note"))
+        interrupted = (several and "SIG" in str(recorded.get("note"))) or "did not end" in str(recorded.get("note"))
         for field, values in step_differences(recorded, played, interrupted=interrupted).items():
             found[f"{index}.{field}" if several else field] = values
     expected, actual = recording["after"], plain_state(outcome["after"], recording["after"])

@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE))
 
 TESTS = HERE.parent
 MINI_GITLAB = TESTS / "mini_gitlab"
@@ -46,16 +45,42 @@ def outcomes(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     names = sorted(chosen & {path.stem for path in RECORDINGS.glob("*.json")})
     if HERE_INSTEAD in os.environ:
         work = Path("/tmp") / f"mini-gitlab-conformance-{os.getpid()}"
-        yield replay(["env", f"PYTHONPATH={HERE}", "python3", "-m", "replayer", str(assembled), str(RECORDINGS), str(work), *names])
+        yield replay(
+            [
+                "env",
+                f"PYTHONPATH={HERE}",
+                "python3",
+                "-m",
+                "replayer",
+                str(assembled),
+                str(RECORDINGS),
+                str(work),
+                *names,
+            ]
+        )
         subprocess.run(["rm", "-rf", str(work)], check=True)
         return
     subprocess.run(fleet("base"), check=True, stdout=subprocess.DEVNULL)
     subprocess.run(fleet("down"), check=True)
     subprocess.run(fleet("up", HOST), check=True)
     try:
-        for source, place in ((assembled, "/srv/app"), (RECORDINGS, "/srv/recordings"), (HERE / "replayer", "/srv/replayer")):
+        for source, place in (
+            (assembled, "/srv/app"),
+            (RECORDINGS, "/srv/recordings"),
+            (HERE / "replayer", "/srv/replayer"),
+        ):
             subprocess.run(fleet("push", HOST, str(source), place), check=True)
-        program = ["env", "PYTHONPATH=/srv", "python3", "-m", "replayer", "/srv/app", "/srv/recordings", "/srv/work", *names]
+        program = [
+            "env",
+            "PYTHONPATH=/srv",
+            "python3",
+            "-m",
+            "replayer",
+            "/srv/app",
+            "/srv/recordings",
+            "/srv/work",
+            *names,
+        ]
         yield replay(fleet("exec", HOST, "--", *program))
     finally:
         subprocess.run(fleet("down"), check=True)

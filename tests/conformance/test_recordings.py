@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from comparison import differences
+
+from .comparison import differences
 
 TESTS = Path(__file__).resolve().parent.parent
 RECORDINGS = TESTS / "data" / "recordings"
@@ -25,7 +26,9 @@ def test_replay(name: str, outcomes: dict[str, dict[str, t.Any]]) -> None:
     recording = json.loads((RECORDINGS / f"{name}.json").read_text())
     found = differences(recording, outcomes[name])
     listed = LISTED.get(name, {})
-    unlisted = {field: {"recorded": values[0], "replayed": values[1]} for field, values in found.items() if field not in listed}
+    unlisted = {
+        field: {"recorded": values[0], "replayed": values[1]} for field, values in found.items() if field not in listed
+    }
     assert not unlisted, json.dumps(unlisted, indent=1)
     assert set(listed) <= set(found), "listed in differences.yml, but no longer so: take it out"
 

@@ -23,7 +23,15 @@ from .player import Player
 
 AT_A_TIME = 2
 # Those that mostly wait begin first, so that the others run beside them.
-LONG = ("finalize_sigkill_then_rerun", "finalize_busy_wait_cpu", "finalize_while_worker", "wait_", "worker_over", "finalize_sig", "finalize_optimizer")
+LONG = (
+    "finalize_sigkill_then_rerun",
+    "finalize_busy_wait_cpu",
+    "finalize_while_worker",
+    "wait_",
+    "worker_over",
+    "finalize_sig",
+    "finalize_optimizer",
+)
 
 
 def order(recording: Row) -> int:

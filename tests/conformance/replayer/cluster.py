@@ -42,7 +42,9 @@ class Cluster:
         for path in (self.folder, self.socket):
             os.chown(path, account.pw_uid, account.pw_gid)
         data = str(self.folder / "data")
-        self._as_account("initdb", "-D", data, "-A", "trust", "-U", OWNER, "--no-sync", "-E", "UTF8", "--locale", "C.UTF-8")
+        self._as_account(
+            "initdb", "-D", data, "-A", "trust", "-U", OWNER, "--no-sync", "-E", "UTF8", "--locale", "C.UTF-8"
+        )
         settings = " ".join(f"-c {setting}" for setting in SETTINGS)
         options = f"{settings} -k {self.socket} -p {PORT}"
         self._as_account("pg_ctl", "-D", data, "-o", options, "-l", str(self.folder / "log"), "-w", "start")
@@ -51,7 +53,16 @@ class Cluster:
         self._as_account("pg_ctl", "-D", str(self.folder / "data"), "-m", "immediate", "stop")
 
     def _as_account(self, program: str, *arguments: str) -> None:
-        command = ["setpriv", "--reuid", ACCOUNT, "--regid", ACCOUNT, "--init-groups", str(programs() / program), *arguments]
+        command = [
+            "setpriv",
+            "--reuid",
+            ACCOUNT,
+            "--regid",
+            ACCOUNT,
+            "--init-groups",
+            str(programs() / program),
+            *arguments,
+        ]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd="/")
 
     def sql(self, database: str, statements: str) -> str:
@@ -60,7 +71,20 @@ class Cluster:
         Raises:
             RuntimeError: with what psql said.
         """
-        command = ["psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-h", str(self.socket), "-p", str(PORT), "-U", OWNER, "-d", database]
+        command = [
+            "psql",
+            "-XAtq",
+            "-v",
+            "ON_ERROR_STOP=1",
+            "-h",
+            str(self.socket),
+            "-p",
+            str(PORT),
+            "-U",
+            OWNER,
+            "-d",
+            database,
+        ]
         done = subprocess.run([*command, "-f", "-"], input=statements, capture_output=True, text=True, check=False)
         if done.returncode:
             raise RuntimeError(f"{done.stderr}\nin: {statements[:500]}")
@@ -68,8 +92,16 @@ class Cluster:
 
     def answers(self, database: str, queries: dict[str, str]) -> dict[str, list[Row]]:
         """The rows of several queries, asked in one call: column names as keys."""
-        parts = (f"'{name}', (SELECT coalesce(json_agg(row_to_json(q)), '[]') FROM ({query}) AS q)" for name, query in queries.items())
-        return t.cast("dict[str, list[Row]]", json.loads(self.sql(database, f"SELECT json_build_object({', '.join(parts)});")))
+        parts = (
+            f"'{name}', (SELECT coalesce(json_agg(row_to_json(q)), '[]') FROM ({query}) AS q)"
+            for name, query in queries.items()
+        )
+        return t.cast(
+            "dict[str, list[Row]]", json.loads(self.sql(database, f"SELECT json_build_object({', '.join(parts)});"))
+        )
 
     def create(self, name: str, template: str) -> None:
-        self.sql("postgres", f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE); CREATE DATABASE "{name}" TEMPLATE "{template}";')
+        self.sql(
+            "postgres",
+            f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE); CREATE DATABASE "{name}" TEMPLATE "{template}";',
+        )

@@ -32,9 +32,11 @@ class Player:
         scenario = scenario_of(recording)
         self._prepare(recording, scenario)
         steps = recording.get("steps", [recording])
-        played = self._together(steps, scenario) if scenario.together is not None else [
-            self._step(index, step, recording, scenario) for index, step in enumerate(steps)
-        ]
+        played = (
+            self._together(steps, scenario)
+            if scenario.together is not None
+            else [self._step(index, step, recording, scenario) for index, step in enumerate(steps)]
+        )
         return {
             "name": recording["name"],
             "steps": played,
@@ -95,12 +97,14 @@ class Player:
         return rows.copied_events(self._cluster, self._databases["main"]) >= HALF_A_SECOND_BATCH
 
     def _together(self, steps: list[Row], scenario: Scenario) -> list[Row]:
-        processes = []
+        processes: list[Process] = []
         for step in steps:
             if processes and scenario.together:
                 time.sleep(scenario.together)
             processes.append(self._start(step, scenario))
-        return [self._outcome(process.finish(scenario.limit), step) for process, step in zip(processes, steps, strict=True)]
+        return [
+            self._outcome(process.finish(scenario.limit), step) for process, step in zip(processes, steps, strict=True)
+        ]
 
     def _outcome(self, ended: Ended, step: Row) -> Row:
         outcome: Row = {"exit_code": ended.code, "stdout": ended.stdout, "stderr": ended.stderr}

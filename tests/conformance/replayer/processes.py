@@ -29,13 +29,22 @@ class Ended:
 class Process:
     """A process with output to pipes, or to one terminal."""
 
-    def __init__(self, command: list[str], *, cwd: Path, env: dict[str, str], stdin: str | None, terminal: bool) -> None:
+    def __init__(
+        self, command: list[str], *, cwd: Path, env: dict[str, str], stdin: str | None, terminal: bool
+    ) -> None:
         if terminal:
             command = ["script", "-qefc", shlex.join(command), "/dev/null"]
         source = subprocess.PIPE if stdin is not None else subprocess.DEVNULL
         self._stdin = stdin
         self._process = subprocess.Popen(
-            command, cwd=cwd, env=env, stdin=source, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+            command,
+            cwd=cwd,
+            env=env,
+            stdin=source,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
         )
 
     def finish(self, limit: float) -> Ended:

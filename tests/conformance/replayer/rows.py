@@ -10,9 +10,15 @@ import typing as t
 
 from .cluster import Cluster, Row
 
-TABLES = ("batched_background_migrations", "batched_background_migration_jobs", "batched_background_migration_job_transition_logs")
+TABLES = (
+    "batched_background_migrations",
+    "batched_background_migration_jobs",
+    "batched_background_migration_job_transition_logs",
+)
 # How many rows a table has, and in how many the copy is done.
-COPIED = "SELECT count(*) AS rows, count(*) FILTER (WHERE id_convert_to_bigint = id) AS rows_with_id_copied FROM {table}"
+COPIED = (
+    "SELECT count(*) AS rows, count(*) FILTER (WHERE id_convert_to_bigint = id) AS rows_with_id_copied FROM {table}"
+)
 SUMMARIES = {
     "taggings_summary": "SELECT count(*) AS copied FROM taggings"
     " WHERE id_convert_to_bigint = id AND taggable_id_convert_to_bigint = taggable_id"
@@ -47,7 +53,9 @@ def inserts(setup: Row) -> str:
 
 
 def version_inserts(versions: list[str]) -> str:
-    return "".join(f"INSERT INTO schema_migrations (version) VALUES ({literal('version', version)});" for version in versions)
+    return "".join(
+        f"INSERT INTO schema_migrations (version) VALUES ({literal('version', version)});" for version in versions
+    )
 
 
 def versions(cluster: Cluster, database: str) -> list[str]:

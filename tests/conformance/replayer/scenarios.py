@@ -86,7 +86,12 @@ SIGNALS = {
     "finalize_busy_wait_cpu": Interruption(signal.SIGTERM, after_seconds=14),
 }
 TOGETHER = {"finalize_two_at_once": 0.0, "finalize_while_worker_runs": 3.0, "finalize_while_worker_runs_short": 3.0}
-WAIT_INTERVALS = {"wait_interval_empty": "", "wait_interval_fraction": "1.5", "wait_interval_word": "abc", "wait_becomes_finished": "2"}
+WAIT_INTERVALS = {
+    "wait_interval_empty": "",
+    "wait_interval_fraction": "1.5",
+    "wait_interval_word": "abc",
+    "wait_becomes_finished": "2",
+}
 BEFORE = {
     "finalize_gap_in_ids": "DELETE FROM events WHERE id BETWEEN 10001 AND 30000;",
     "finalize_rows_above_max_value": "INSERT INTO events (project_id) SELECT 1 FROM generate_series(1, 500);",
@@ -149,10 +154,17 @@ def migration_files(recording: Recording) -> dict[str, str]:
         return {QUEUE_FILE: QUEUE.format(base=NEW, body=recording["migration_body"])}
     if name.startswith("upgrade_way"):
         newer = name.endswith("setA")
-        return {CHECK_FILE: CHECK.format(base=NEW if newer else old_with_helpers(), finalize=", finalize: false" if newer else "")}
+        return {
+            CHECK_FILE: CHECK.format(
+                base=NEW if newer else old_with_helpers(), finalize=", finalize: false" if newer else ""
+            )
+        }
     if "migration_body" in recording:
         body = recording["migration_body"].replace("MigrationStub14", old_with_helpers()).replace("MigrationStub", NEW)
-        return {CHECK_FILE: body, WIDGETS_FILE: table_file(WIDGETS_FILE, "MigrationStub14" not in recording["migration_body"])}
+        return {
+            CHECK_FILE: body,
+            WIDGETS_FILE: table_file(WIDGETS_FILE, "MigrationStub14" not in recording["migration_body"]),
+        }
     return {}
 
 
@@ -163,7 +175,10 @@ def old_with_helpers() -> str:
 
 def announced(name: str, path: str) -> bool:
     """Only the first pending file of these recordings was one with the prefix."""
-    first = {"migrate_pending_announce_database": "create_gadgets", "migrate_duplicate_table_announce_database": "create_lfs_objects"}
+    first = {
+        "migrate_pending_announce_database": "create_gadgets",
+        "migrate_duplicate_table_announce_database": "create_lfs_objects",
+    }
     return name in first and first[name] in path
 
 

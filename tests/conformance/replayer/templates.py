@@ -44,7 +44,13 @@ def make(cluster: Cluster, application: Application) -> None:
     """Lets the application make its own tables, then adds those of the recordings."""
     cluster.sql("postgres", f"CREATE DATABASE {MAIN};")
     application.configure({"main": MAIN})
-    subprocess.run(["rake", "gitlab:db:configure"], cwd=application.folder, env=application.environment(), check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(
+        ["rake", "gitlab:db:configure"],
+        cwd=application.folder,
+        env=application.environment(),
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
     cluster.sql(MAIN, RECORDED_TABLES)
     cluster.sql("postgres", f"CREATE DATABASE {CI} TEMPLATE {MAIN};")
     cluster.sql(MAIN, MAIN_ROWS)

@@ -85,7 +85,6 @@ module MiniGitlab
         warn help
         warn ''
         warn error
-        warn error.backtrace
         exit 1
       end
     end
