@@ -39,7 +39,8 @@ def remaining(seconds: float | None) -> str:
 
 def migration_line(migration: t.Mapping[str, t.Any]) -> str:
     """Return what there is to know of one element of C(bbm_status)'s migrations, in one line."""
-    words = [f"{migration['job_class_name']} ({migration['database']})"]
+    # One class often copies columns of several tables, and several columns of one.
+    words = [f"{migration['job_class_name']} on {migration['table_name']} ({migration['id']})"]
     if migration["state"] != "active":
         words.append(str(migration["state"]))
     words.append(percent(migration["progress"]["percent"]))

@@ -161,9 +161,9 @@ def test_a_wait_shows_progress_and_ends(hosts: Instances) -> None:
     )
     for line in (
         "bbm-two  waiting until 2 batched background migrations are finished",
-        "bbm-two  BackfillThings (main)  25 %",
-        "bbm-two  BackfillThings (ci)  50 %",
-        "bbm-two  BackfillThings (main)  finished  100 %",
+        "bbm-two  BackfillThings on things (main_1)  25 %",
+        "bbm-two  BackfillThings on things (ci_1)  50 %",
+        "bbm-two  BackfillThings on things (main_1)  finished  100 %",
     ):
         assert line in hosts.output
 

@@ -60,7 +60,8 @@ def test_remaining(value: int | None, text: str) -> None:
 
 MOVING: dict[str, t.Any] = {
     "job_class_name": "BackfillX",
-    "database": "ci",
+    "id": "ci_7",
+    "table_name": "projects",
     "state": "active",
     "progress": {"percent": 42.17},
     "rate": 1_200_000.0,
@@ -73,11 +74,11 @@ MOVING: dict[str, t.Any] = {
 @pytest.mark.parametrize(
     ("differences", "text"),
     [
-        ({}, "BackfillX (ci)  42 %  1.2 M/s  about 3 h 10 min left"),
-        ({"rate": None, "eta_seconds": None}, "BackfillX (ci)  42 %"),
+        ({}, "BackfillX on projects (ci_7)  42 %  1.2 M/s  about 3 h 10 min left"),
+        ({"rate": None, "eta_seconds": None}, "BackfillX on projects (ci_7)  42 %"),
         (
             {"state": "finished", "progress": {"percent": 100.0}, "rate": None, "eta_seconds": None},
-            "BackfillX (ci)  finished  100 %",
+            "BackfillX on projects (ci_7)  finished  100 %",
         ),
         (
             {
@@ -87,7 +88,7 @@ MOVING: dict[str, t.Any] = {
                 "stalled": True,
                 "stalled_reasons": ["it is paused", "b"],
             },
-            "BackfillX (ci)  paused  42 %  STALLED: it is paused; b",
+            "BackfillX on projects (ci_7)  paused  42 %  STALLED: it is paused; b",
         ),
     ],
 )

@@ -73,13 +73,13 @@ def test_a_wait_to_the_end() -> None:
     )
     assert lines == [
         "waiting until 2 batched background migrations are finished  about 10 min left  1 without an estimate",
-        "BackfillX (main)  10 %  100 /s  about 10 min left",
-        "BackfillX (ci)  ? %",
-        "BackfillX (ci)  finished  100 %",
-        "BackfillX (main)  99 %  100 /s  about 5 s left",
+        "BackfillX on things (main_1)  10 %  100 /s  about 10 min left",
+        "BackfillX on things (ci_2)  ? %",
+        "BackfillX on things (ci_2)  finished  100 %",
+        "BackfillX on things (main_1)  99 %  100 /s  about 5 s left",
         # The other one again, a minute after it was shown.
-        "BackfillX (main)  finalized  100 %",
-        "BackfillX (ci)  finished  100 %",
+        "BackfillX on things (main_1)  finalized  100 %",
+        "BackfillX on things (ci_2)  finished  100 %",
     ]
     assert waiting.reached()
     assert waiting.failure(NOW) is None
