@@ -605,6 +605,11 @@ LOCK = "PG::LockNotAvailable: ERROR:  canceling statement due to lock timeout"
             "The column x of y, which a migration",
         ),
         (rake("A: first\nsecond"), "summary", "failed: A: first"),
+        (
+            rake("ActiveRecord::ConcurrentMigrationError: \n\nFailed to release advisory lock"),
+            "meaning",
+            "through PgBouncer in transaction mode",
+        ),
         # No row can hold it, so there is no line to type.
         (
             f'{HEAD} \'active\': {{:job_class_name=>"X", :table_name=>"t", :column_name=>"c",'
