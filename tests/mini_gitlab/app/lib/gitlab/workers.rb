@@ -31,7 +31,7 @@ module Database
 
     def due_migrations(connection)
       migrations = Gitlab::Database::BackgroundMigration::BatchedMigration
-      return [migrations.active_migration(connection: connection)].compact unless MiniGitlab.since?(:parallel_execution)
+      return migrations.executable_in(connection).limit(1).to_a unless MiniGitlab.since?(:parallel_execution)
 
       migrations.active_migrations_distinct_on_table(connection: connection, limit: parallelism).to_a
     end
@@ -63,7 +63,7 @@ module Database
       def perform_work(database, migration_id)
         connection = Gitlab::Database.database_base_models.fetch(database).connection
         Gitlab::Database::SharedModel.using_connection(connection) do
-          migration = Gitlab::Database::BackgroundMigration::BatchedMigration.find_executable(migration_id, connection: connection)
+          migration = Gitlab::Database::BackgroundMigration::BatchedMigration.executable_in(connection).find_by(id: migration_id)
           next unless migration&.interval_elapsed?(variance: SingleDatabaseWorker::VARIANCE)
 
           Gitlab::ExclusiveLease.exclusively(lease_key(database, migration), lease_seconds(migration)) do

@@ -56,6 +56,7 @@ module Gitlab
       autoload :BatchedMigrationWrapper, "#{FOLDER}/batched_migration_wrapper"
       autoload :JobStates, "#{FOLDER}/states"
       autoload :MigrationStates, "#{FOLDER}/states"
+      autoload :NewerMethods, "#{FOLDER}/newer_methods"
       autoload :SubBatchTimeoutError, "#{FOLDER}/sub_batch_timeout_error"
     end
   end

@@ -30,6 +30,8 @@ module MiniGitlab
       restricted_transitions: '16.0',
       finalize_resets_attempts: '16.0',
       failed_to_finalize_text: '16.0',
+      # scopes and methods that the model did not have in 15
+      newer_model: '16.0',
       # one migration per table, several at a time
       parallel_execution: '16.1',
       finished_at: '16.1',

@@ -19,15 +19,13 @@ module Gitlab
           class_name: 'Gitlab::Database::BackgroundMigration::BatchedJob', foreign_key: :batched_background_migration_id
 
         include MigrationStates
+        include NewerMethods if MiniGitlab.since?(:newer_model)
 
         validates :batch_size, numericality: { greater_than_or_equal_to: :sub_batch_size }
         validate :finished_needs_succeeded_jobs, if: -> { MiniGitlab.since?(:restricted_transitions) }
 
         scope :queue_order, -> { order(id: :asc) }
         scope :queued, -> { where(status: [MigrationStates::VALUES[:active], MigrationStates::VALUES[:paused]]) }
-        scope :finalizing, -> { where(status: MigrationStates::VALUES[:finalizing]) } if MiniGitlab.since?(:state_machines)
-        scope :unfinished, -> { where.not(status: MigrationStates::VALUES.values_at(:finished, :finalized)) }
-        scope :ordered_by_created_at_desc, -> { order(created_at: :desc) }
         scope :created_after, ->(time) { where('created_at > ?', time) }
         scope :for_gitlab_schema, ->(schemas) { where(gitlab_schema: schemas) }
         scope :executable, -> { where(status: MigrationStates::VALUES[:active]).merge(not_on_hold) }
@@ -49,18 +47,15 @@ module Gitlab
             for_configuration(*configuration).first
           end
 
-          def active_migration(connection:)
-            for_connection(connection).executable.queue_order.first
+          # What is due in a database, oldest first; newer versions have finer questions.
+          def executable_in(connection)
+            for_connection(connection).executable.queue_order
           end
 
-          # One per table, so that two never work on the same one.
-          def active_migrations_distinct_on_table(connection:, limit:)
-            ids = for_connection(connection).executable.select('MIN(id)').group(:table_name)
-            where(id: ids).queue_order.limit(limit)
-          end
-
-          def find_executable(id, connection:)
-            for_connection(connection).executable.find_by(id: id)
+          unless MiniGitlab.since?(:newer_model)
+            def active_migration(connection:)
+              executable_in(connection).first
+            end
           end
 
           private
@@ -85,13 +80,8 @@ module Gitlab
           "#{BATCH_CLASS_MODULE}::#{batch_class_name.demodulize}".constantize
         end
 
-        # Cursor based jobs are newer than what the test bed plays.
-        def cursor?
-          job_class.respond_to?(:cursor?) && job_class.cursor?
-        end
-
         def next_min_value
-          cursor?
+          cursor? if MiniGitlab.since?(:newer_model)
           last_job ? last_job.max_value + 1 : min_value
         end
 
@@ -99,10 +89,6 @@ module Gitlab
           return true unless last_job
 
           last_job.created_at <= Time.current - (interval - variance)
-        end
-
-        def on_hold?
-          has_attribute?(:on_hold_until) && on_hold_until.present? && on_hold_until > Time.current
         end
 
         def hold!(until_time: HOLD.from_now)
@@ -126,10 +112,6 @@ module Gitlab
           become!(:active)
         end
 
-        def reset_attempts_of_blocked_jobs!
-          batched_jobs.blocked_by_max_attempts.update_all(attempts: 0)
-        end
-
         def should_stop?
           jobs = started_at ? batched_jobs.created_since(started_at) : batched_jobs
           total = jobs.count
@@ -138,14 +120,6 @@ module Gitlab
 
         def migrated_tuple_count
           batched_jobs.where(status: JobStates::VALUES[:succeeded]).sum(:batch_size)
-        end
-
-        # @return [Float, nil] percent
-        def progress
-          return 100 if %w[finished finalized].include?(status_word)
-          return if total_tuple_count.to_i.zero?
-
-          100 * migrated_tuple_count.fdiv(total_tuple_count)
         end
 
         def optimize!
@@ -162,11 +136,6 @@ module Gitlab
 
           weights = efficiencies.each_index.map { |index| (1 - alpha)**index }
           (efficiencies.zip(weights).sum { |value, weight| value * weight } / weights.sum).round(2)
-        end
-
-        def finalize_command
-          arguments = job_arguments.to_json.gsub(',', '\,')
-          "sudo gitlab-rake gitlab:background_migrations:finalize[#{job_class_name},#{table_name},#{column_name},'#{arguments}']"
         end
 
         private
