@@ -24,9 +24,16 @@ module Database
       return unless Feature.enabled?(FLAG, type: :ops)
       return if Feature.enabled?(:disallow_database_ddl_feature_flags, type: :ops)
 
-      due_migrations(connection).each do |migration|
-        BatchedBackgroundMigration::ExecutionWorker.new.perform_work(tracking_database, migration.id)
-      end
+      errors = due_migrations(connection).map { |migration| error_of(migration) }.compact
+      raise errors.first if errors.any?
+    end
+
+    # In GitLab each one is a job in Sidekiq of its own: none stops another.
+    def error_of(migration)
+      BatchedBackgroundMigration::ExecutionWorker.new.perform_work(tracking_database, migration.id)
+      nil
+    rescue StandardError => error
+      error
     end
 
     def due_migrations(connection)
