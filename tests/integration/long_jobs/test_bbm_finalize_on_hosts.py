@@ -242,23 +242,6 @@ def test_a_class_that_the_version_no_longer_has_says_what_to_do(old: Host) -> No
     assert result["diagnosis"]["cause"] == "class_removed"
 
 
-@pytest.mark.parametrize("name", ["TERM", "HUP", "KILL"])
-def test_a_killed_finalize_is_a_failure_and_the_next_run_ends_right(old: Host, name: str) -> None:
-    migration = old.add("SlowJob", "taggings", "id", [0.5])
-    old.sh(
-        f"( for n in $(seq 200); do pkill -{name} -f 'rak[e] .*finalize' && [ $n -gt 40 ] && break;"
-        " sleep 0.1; [ -n \"$(gitlab-psql -XAtqc 'SELECT 1 FROM batched_background_migration_jobs LIMIT 1')\" ]"
-        f" && pkill -{name} -f 'finaliz[e]\\[' && break; done ) >/dev/null 2>&1 & disown"
-    )
-    killed = old.run(migration=f"main_{migration}", poll_interval=1)
-    assert killed["failed"], killed
-    assert only(killed)["after"]["state"] in ("active", "finalizing")
-    result = old.run(migration=f"main_{migration}", poll_interval=1)
-    assert not result["failed"], result
-    assert len(only(result)["freed_jobs"]) == (1 if name == "KILL" else 0)
-    assert old.statuses() == [3]
-
-
 ANY_ARGUMENTS: list[list[t.Any]] = [
     [0.01, None, [["a", None], {"k": [1, True]}]],
     [0.01, 'quote " and \' and backslash \\ and \\" both'],

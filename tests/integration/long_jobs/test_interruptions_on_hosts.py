@@ -136,6 +136,23 @@ def test_two_runs_at_once_are_one_piece_of_work(host: Host, tmp_path: Path) -> N
     ran_once(host, migration)
 
 
+@pytest.mark.parametrize("name", ["TERM", "HUP", "KILL"])
+def test_a_killed_finalize_is_a_failure_and_the_next_run_ends_right(host: Host, tmp_path: Path, name: str) -> None:
+    migration = host.add("SlowJob", "taggings", "id", SECONDS)
+    with playbook(host, tmp_path, migration=f"main_{migration}") as (process, output):
+        host.wait_until(lambda: working(host))
+        host.sh(f"pkill -{name} -f '/rak[e] gitlab:background'")
+        host.wait_until(lambda: process.poll() is not None, 120)
+        text = output.read_text()
+    assert process.returncode == 2, text
+    assert "is finalizing, not finished" in text
+    result = host.run(migration=f"main_{migration}", poll_interval=1)
+    assert not result["failed"], result
+    # Only SIGKILL leaves no time to give the batch back.
+    assert len(result["migrations"][0]["freed_jobs"]) == (1 if name == "KILL" else 0)
+    assert host.statuses() == [3]
+
+
 def test_a_database_that_restarts_is_a_clear_failure_and_the_next_run_ends_right(host: Host, tmp_path: Path) -> None:
     migration = host.add("SlowJob", "taggings", "id", SECONDS)
     with playbook(host, tmp_path, migration=f"main_{migration}") as (process, output):
