@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: bbm_finalize
 author:
-  - The gitlab_fleet.upgrade authors
+  - The gitlab_fleet.upgrade authors (!UNKNOWN)
 version_added: 0.1.0
 short_description: Finish batched background migrations of GitLab in the foreground
 description:

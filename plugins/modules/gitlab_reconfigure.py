@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: gitlab_reconfigure
 author:
-  - The gitlab_fleet.upgrade authors
+  - The gitlab_fleet.upgrade authors (!UNKNOWN)
 version_added: 0.1.0
 short_description: Run gitlab-ctl reconfigure
 description:
