@@ -16,7 +16,9 @@ description:
   - It succeeds only when GitLab says that it is reconfigured.
   - It proves nothing about migrations, since it leaves them out when an earlier run of the same version did them; see
     M(gitlab_fleet.upgrade.db_migrate) and M(gitlab_fleet.upgrade.db_migrate_status).
+  - Only the Linux package has the command. The options that say how the database is asked are of no account here.
 extends_documentation_fragment:
+  - gitlab_fleet.upgrade.instance
   - gitlab_fleet.upgrade.long_work
   - gitlab_fleet.upgrade._attributes
   - gitlab_fleet.upgrade._attributes.actiongroup_gitlab
@@ -38,12 +40,6 @@ attributes:
     support: full
     details:
       - With C(async) there is no live progress.
-options:
-  install_type:
-    description: How GitLab was installed on the host. Only the Linux package, V(omnibus), has C(gitlab-ctl).
-    type: str
-    choices: [omnibus, source]
-    default: omnibus
 seealso:
   - module: gitlab_fleet.upgrade.db_migrate
 """
@@ -110,23 +106,19 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils import _long_work
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._errors import GitLabError
-from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._gitlab import OMNIBUS, SOURCE, Installation
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._gitlab import Installation
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._instance import argument_spec
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._job import Jobs
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._reconfigure import ReconfigureJob
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._runner import ModuleRunner
 
 
 def main() -> None:
-    module = AnsibleModule(
-        argument_spec=_long_work.argument_spec(
-            install_type={"type": "str", "choices": [OMNIBUS, SOURCE], "default": OMNIBUS}
-        ),
-        supports_check_mode=True,
-    )
+    module = AnsibleModule(argument_spec=argument_spec(**_long_work.argument_spec()), supports_check_mode=True)
     memory: dict[str, t.Any] = module.params["memory"] or {}
     try:
         jobs = Jobs(ModuleRunner(module))
-        installation = Installation.create(module.params["install_type"])
+        installation = Installation.create(module.params["install_type"], module.params["rails_root"])
         work = ReconfigureJob(installation, jobs, memory, module.check_mode)
         waiting = _long_work.run(work, jobs, module.params)
     except GitLabError as error:
