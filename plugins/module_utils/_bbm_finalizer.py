@@ -19,7 +19,9 @@ import typing as t
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils import _bbm_finalize as plan
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils import _orphans
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._bbm import (
+    FINISHED,
     JOBS_TABLE,
+    STATES,
     BatchedMigration,
     find_by_id,
     parse_id,
@@ -31,6 +33,7 @@ from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._errors impor
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._failure import Cause, Diagnosis, diagnose
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._job import ENDED, RUNNING, Job, tail
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._long_work import Waiting
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._rails_runner import parse_answer
 
 if t.TYPE_CHECKING:
     from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._database import Session
@@ -268,6 +271,10 @@ class Finalizer:
         if untouched and not track["way"]:
             track["notes"].append(untouched)
         log = track["log"]
+        after = {**migration.row, "state": migration.state}
+        predicted = self._check_mode and not migration.done and error is None
+        if predicted:
+            after.update(status=FINISHED, state=STATES[FINISHED])
         self._memory["results"][migration.id] = {
             "id": migration.id,
             "database": migration.database,
@@ -276,9 +283,8 @@ class Finalizer:
             "column_name": migration.column_name,
             "job_arguments": migration.job_arguments,
             "before": {**before.row, "state": before.state},
-            "after": {**migration.row, "state": migration.state},
-            "changed": bool(before.status != migration.status or track["freed"] or track["reset"])
-            or (self._check_mode and not migration.done and error is None),
+            "after": after,
+            "changed": predicted or bool(before.status != migration.status or track["freed"] or track["reset"]),
             "way": track["way"] and ("runner" if track["way"] == plan.RUNNER else "rake"),
             "seconds": track["seconds"],
             "freed_jobs": track["freed"],
@@ -292,9 +298,12 @@ class Finalizer:
         }
 
     def _failure(self, migration: BatchedMigration, job: Job, diagnosis: Diagnosis) -> GitLabError:
+        answer = parse_answer(job.output()) or {}
         last = self._session(migration).read([LAST_ERROR], row_id=migration.row_id).get(LAST_ERROR.name)
         if job.status != ENDED:
             reason = "Its process disappeared without an exit status: it was killed, or the host was restarted."
+        elif answer.get("refused"):
+            reason = f"The code inside GitLab refused: {answer['refused']}"
         elif diagnosis.cause is Cause.UNKNOWN and last:
             reason = f"Its job {last['job_id']} failed with {last['exception_class']}: {last['exception_message']}."
         else:

@@ -149,7 +149,7 @@ migrations:
       type: dict
       sample: {id: 85, status: 1, state: active}
     after:
-      description: Its row as it was left.
+      description: Its row as it was left; in check mode with the state that it would have.
       type: dict
       sample: {id: 85, status: 3, state: finished}
     changed:

@@ -424,6 +424,7 @@ def test_check_mode_reads_everything_and_does_nothing(make: Callable[..., Bench]
     assert bench.step(check_mode=True) is None
     assert [result["changed"] for result in bench.results] == [True, True]
     assert bench.results[0]["freed_jobs"] == [7]
+    assert [result["after"]["state"] for result in bench.results] == ["finished", "finished"]
     assert [task_of(tuple(argv)) for argv in bench.memory["commands"]] == [TASK, TASK]
     assert (session.writes, bench.jobs.started) == ([], [])
 
@@ -433,3 +434,12 @@ def test_14_0_is_refused_and_nothing_is_started(make: Callable[..., Bench]) -> N
     (result,) = bench.run()
     assert "GitLab 14.0.12" in result["error"]
     assert bench.jobs.started == []
+
+
+def test_what_the_code_inside_gitlab_refuses_is_told(make: Callable[..., Bench]) -> None:
+    one = row(1)
+    one["job_arguments"] = None
+    bench = make(FakeSession("main", [one]))
+    bench.jobs.effects = [ends(3, '\n@@gitlab_fleet_upgrade {"refused":"Its status is 6."}\n')]
+    (result,) = bench.run()
+    assert "refused: Its status is 6." in result["error"]
