@@ -30,6 +30,8 @@ module MiniGitlab
       restricted_transitions: '16.0',
       finalize_resets_attempts: '16.0',
       failed_to_finalize_text: '16.0',
+      # a timeout in a sub-batch makes the sub-batches smaller
+      sub_batch_timeouts: '16.0',
       # scopes and methods that the model did not have in 15
       newer_model: '16.0',
       # one migration per table, several at a time

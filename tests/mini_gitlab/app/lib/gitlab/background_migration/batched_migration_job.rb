@@ -59,9 +59,18 @@ module Gitlab
       def each_sub_batch
         batch = filter_batch(define_batchable_model(batch_table, connection: connection).where(batch_column => start_id..end_id))
         batch.each_batch(column: batch_column, of: sub_batch_size) do |sub_batch|
-          batch_metrics.instrument_operation(operation_name) { yield sub_batch }
+          run_sub_batch { yield sub_batch }
           sleep([pause_ms, 0].max * 0.001)
         end
+      end
+
+      # A timeout here is told from others: it makes the sub-batches smaller.
+      def run_sub_batch(&block)
+        batch_metrics.instrument_operation(operation_name, &block)
+      rescue *Gitlab::Database::BackgroundMigration::BatchedJob::TIMEOUTS => error
+        raise unless MiniGitlab.since?(:sub_batch_timeouts)
+
+        raise Gitlab::Database::BackgroundMigration::SubBatchTimeoutError, error.message
       end
     end
   end

@@ -8,9 +8,11 @@ module Gitlab
       operation_name :update_all
 
       def perform
-        connection.transaction do
-          connection.execute("SET LOCAL statement_timeout TO '50ms'")
-          connection.execute('SELECT pg_sleep(1)')
+        each_sub_batch do
+          connection.transaction do
+            connection.execute("SET LOCAL statement_timeout TO '50ms'")
+            connection.execute('SELECT pg_sleep(1)')
+          end
         end
       end
     end

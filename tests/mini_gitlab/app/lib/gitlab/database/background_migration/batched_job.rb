@@ -59,7 +59,7 @@ module Gitlab
         end
 
         def react_to_failure(exception)
-          reduce_sub_batch_size! if exception.is_a?(SubBatchTimeoutError) && MiniGitlab.since?(:restricted_transitions)
+          reduce_sub_batch_size! if exception.is_a?(SubBatchTimeoutError)
           split_and_retry! if can_split?(exception)
         end
 

@@ -16,7 +16,7 @@ module Gitlab
           job.succeed!
         rescue Exception => error # rubocop:disable Lint/RescueException -- signals leave a failed job, too
           job.failure!(error: error)
-          raise
+          raise error.is_a?(SubBatchTimeoutError) ? error.cause : error
         end
 
         private
