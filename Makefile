@@ -42,7 +42,6 @@ COLLECTION := gitlab_fleet.upgrade
 
 export PATH := $(VENV)/bin:$(shell $(FIND) path)
 export ANSIBLE_COLLECTIONS_PATH := $(CACHE)
-export ANSIBLE_HOME := $(CACHE)/ansible-home
 export LC_ALL := C.UTF-8
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYTHONDONTWRITEBYTECODE := 1
