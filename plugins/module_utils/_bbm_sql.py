@@ -18,22 +18,37 @@ from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._database imp
 
 LOGS_TABLE = "batched_background_migration_job_transition_logs"
 
-# A wrong guess of the planner (tables that were never analysed) must not read the whole jobs table; the penalty for
-# the sequential scans that have no alternative must not switch the compiler on. A lock of a schema migration must
-# end this reading, not block it for ever.
+# A wrong guess of the planner (tables that were never analysed, one migration with nearly all jobs) must not read a whole
+# table, build a bitmap of millions of rows to take some, or sort what an index has in order; the penalty where there is
+# no alternative must not switch the compiler on. A lock of a schema migration must end this reading, not block it for
+# ever. Incremental sort came with PostgreSQL 13, and GitLab 13.11 runs on 12.
 GUARDS = Part(
     "guards",
     (),
-    "SELECT jsonb_build_array(set_config('enable_seqscan', 'off', true), set_config('jit', 'off', true),"
-    " set_config('lock_timeout', '15s', true), set_config('statement_timeout', '120s', true))",
+    """
+SELECT jsonb_build_array(
+  set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true),
+  set_config('enable_sort', 'off', true), set_config('jit', 'off', true),
+  CASE WHEN current_setting('enable_incremental_sort', true) IS NOT NULL
+    THEN set_config('enable_incremental_sort', 'off', true) END,
+  set_config('lock_timeout', '15s', true), set_config('statement_timeout', '120s', true))""",
 )
 
 # All ages are taken by the database's own clock.
 SERVER = Part("server", (), "SELECT jsonb_build_object('now', now(), 'standby', pg_is_in_recovery())")
 
-# By index: (batched_background_migration_id, status) and (batched_background_migration_id, id). Succeeded jobs can be
-# millions: they are counted up to 10000. The newest hundred show how far the migration got: a job that was split is
-# newer than those of higher ranges. updated_at sorts where an order by id could walk all the succeeded ones.
+# A migration's jobs by id, in the order of the index (batched_background_migration_id, id). The conditions are
+# comparisons of rows, and the order names both columns, so that no other index serves them: for "the newest of this
+# migration", a planner is tempted to walk the primary key, through the jobs of all other migrations.
+_BY_ID = (
+    "(j.batched_background_migration_id, j.id) > (m.id, 0)"
+    " AND (j.batched_background_migration_id, j.id) < (m.id + 1, 0)"
+    " ORDER BY j.batched_background_migration_id {0}, j.id {0}"
+)
+_NEWEST = _BY_ID.format("DESC")
+
+# Succeeded jobs can be millions: they are counted up to 10000. The newest hundred show how far the migration got: a job
+# that was split is newer than those of higher ranges. updated_at sorts where an order by id could walk all of them.
 JOBS = Part(
     "jobs",
     (TABLE, JOBS_TABLE),
@@ -57,26 +72,24 @@ SELECT coalesce(jsonb_object_agg(m.id, jsonb_build_object(
       SELECT j.id, j.updated_at, j.attempts FROM {JOBS_TABLE} AS j
       WHERE j.batched_background_migration_id = m.id AND j.status = 1 ORDER BY j.updated_at LIMIT 1) AS r),
   'newest', (
-    SELECT to_jsonb(j) FROM {JOBS_TABLE} AS j
-    WHERE j.batched_background_migration_id = m.id ORDER BY j.id DESC LIMIT 1),
+    SELECT to_jsonb(j) FROM {JOBS_TABLE} AS j WHERE {_NEWEST} LIMIT 1),
   'recent', (
     SELECT coalesce(jsonb_agg(jsonb_build_array(
       extract(epoch FROM r.started_at), extract(epoch FROM r.finished_at), r.batch_size, r.max_value - r.min_value + 1)
       ORDER BY r.id), '[]'::jsonb)
     FROM (
       SELECT * FROM (
-        SELECT * FROM {JOBS_TABLE} AS j
-        WHERE j.batched_background_migration_id = m.id ORDER BY j.id DESC LIMIT 100) AS n
+        SELECT * FROM {JOBS_TABLE} AS j WHERE {_NEWEST} LIMIT 100) AS n
       WHERE n.status = 3 AND n.finished_at IS NOT NULL ORDER BY n.finished_at DESC LIMIT 20) AS r),
   'reached', (
     SELECT jsonb_build_object('max_value', max(n.max_value), 'latest', max(n.updated_at))
     FROM (
-      SELECT j.max_value, j.updated_at FROM {JOBS_TABLE} AS j
-      WHERE j.batched_background_migration_id = m.id ORDER BY j.id DESC LIMIT 100) AS n)
+      SELECT j.max_value, j.updated_at FROM {JOBS_TABLE} AS j WHERE {_NEWEST} LIMIT 100) AS n)
 )), '{{}}'::jsonb)
 FROM {TABLE} AS m WHERE m.status NOT IN (3, 6)""",
 )
 
+# The log of each job on its own, in an order that no index has: the log can be as long as the jobs are many.
 ERRORS = Part(
     "errors",
     (TABLE, JOBS_TABLE, LOGS_TABLE),
@@ -84,15 +97,17 @@ ERRORS = Part(
 SELECT coalesce(jsonb_object_agg(m.id, e.error), '{{}}'::jsonb)
 FROM {TABLE} AS m
 CROSS JOIN LATERAL (
-  SELECT jsonb_build_object('job_id', l.batched_background_migration_job_id, 'exception_class', l.exception_class,
-    'exception_message', l.exception_message, 'at', l.created_at) AS error
+  SELECT jsonb_build_object('job_id', f.id, 'exception_class', n.exception_class,
+    'exception_message', n.exception_message, 'at', n.created_at) AS error
   FROM (
     SELECT j.id FROM {JOBS_TABLE} AS j
     WHERE j.batched_background_migration_id = m.id AND j.status IN (0, 1, 2)
     ORDER BY j.updated_at DESC LIMIT 20) AS f
-  JOIN {LOGS_TABLE} AS l ON l.batched_background_migration_job_id = f.id
-  WHERE l.exception_class IS NOT NULL
-  ORDER BY l.id DESC LIMIT 1) AS e
+  CROSS JOIN LATERAL (
+    SELECT l.* FROM {LOGS_TABLE} AS l
+    WHERE l.batched_background_migration_job_id = f.id AND l.exception_class IS NOT NULL
+    ORDER BY l.created_at DESC LIMIT 1) AS n
+  ORDER BY n.created_at DESC LIMIT 1) AS e
 WHERE m.status NOT IN (3, 6)""",
 )
 
@@ -179,7 +194,7 @@ JOIN pg_class AS c ON c.oid = CASE
 WHERE m.status IN (3, 6)
   AND to_jsonb(m) ->> 'queued_migration_version' BETWEEN '20250905091200' AND '20260216140430'
   AND (c.relkind = 'p' OR pg_relation_size(c.oid) > 0)
-  AND NOT EXISTS (SELECT FROM {JOBS_TABLE} AS j WHERE j.batched_background_migration_id = m.id)
+  AND (SELECT j.id FROM {JOBS_TABLE} AS j WHERE {_BY_ID.format("ASC")} LIMIT 1) IS NULL
   AND NOT EXISTS (SELECT FROM schema_migrations AS s WHERE s.version = '20260302103000')""",
 )
 

@@ -40,6 +40,8 @@ class Surroundings:
     waiting: frozenset[int] = frozenset()
     # Tables that autovacuum works on.
     vacuumed: frozenset[str] = frozenset()
+    # When a migration of this database was done last: the next one has had its turn since then at the earliest.
+    last_done: datetime | None = None
     # Row ids of migrations whose table a session works on; None when other users' sessions cannot be seen.
     worked_on: frozenset[int] | None = None
 
@@ -110,9 +112,9 @@ def _abandoned_job(migration: BatchedMigration, jobs: Jobs, around: Surroundings
 
 def _quiet(migration: BatchedMigration, jobs: Jobs, around: Surroundings) -> list[str]:
     since = last_activity(migration, jobs)
-    changed = parse_moment(migration.row.get("updated_at"))
     # A migration that was just resumed has old jobs and a new row.
-    latest = max((moment for moment in (since, changed) if moment), default=None)
+    changed = parse_moment(migration.row.get("updated_at"))
+    latest = max((moment for moment in (since, changed, around.last_done) if moment), default=None)
     interval = int(migration.row.get("interval") or 0)
     if latest is None or around.now - latest <= QUIET + QUIET_INTERVALS * timedelta(seconds=interval):
         return []

@@ -200,6 +200,10 @@ class _InDatabase:
             waiting=frozenset(migration.row_id for migration in waiting),
             vacuumed=frozenset(reading.answers.get("vacuum", [])),
             worked_on=None if workers is None else frozenset(workers),
+            last_done=max(
+                (moment for moment in map(_changed, self.migrations) if moment is not None),
+                default=None,
+            ),
         )
 
     def to_result(self) -> dict[str, t.Any]:
@@ -306,6 +310,10 @@ def _newest_job(job: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
 
 def _moment(migration: BatchedMigration, column: str) -> str | None:
     return iso(parse_moment(migration.row.get(column)))
+
+
+def _changed(migration: BatchedMigration) -> datetime | None:
+    return parse_moment(migration.row.get("updated_at")) if migration.done else None
 
 
 def _canonical_id(text: str, topology: Topology) -> str:

@@ -305,19 +305,29 @@ def scans(cluster: Cluster, dbname: str) -> tuple[int, int]:
     return int(first), int(second)
 
 
-def test_many_jobs_cost_no_full_scan_and_a_bounded_reading(cluster: Cluster, host: t.Callable[[Version], Host]) -> None:
-    """The table is not analysed, which is when a planner guesses worst."""
-    version = (16, 3)
+@pytest.mark.parametrize("analysed", [False, True])
+def test_many_jobs_cost_no_full_scan_and_a_bounded_reading(
+    cluster: Cluster, host: t.Callable[[Version], Host], analysed: bool
+) -> None:
+    """Whatever the planner believes: an old migration has its jobs at the far end of the primary key, a new one has none."""
+    version = (18, 8)
+    stamp = "'20250905091200'"
     dbname = cluster.create(
         tables(version)
+        + "CREATE TABLE things AS SELECT 1 AS id;"
         + migration(version, max_value=100_000_000, total_tuple_count=100_000_000)
         + migration(version, table_name="'others'", status=3)
+        + migration(version, table_name="'old'", status=4)
+        + migration(version, table_name="'new'")
+        + migration(version, column_name="'b'", status=3, queued_migration_version=stamp)
+        + job(3, status=2, attempts=3)
         + """
 INSERT INTO batched_background_migration_jobs (created_at, updated_at, started_at, finished_at,
   batched_background_migration_id, min_value, max_value, batch_size, sub_batch_size, status)
 SELECT now(), now(), now() - (100000 - n) * interval '1 minute', now() - (100000 - n) * interval '1 minute' + interval '10 s',
   1 + n % 2, (n / 2) * 1000 + 1, (n / 2 + 1) * 1000, 1000, 100, CASE WHEN n % 20000 = 0 THEN 2 ELSE 3 END
 FROM generate_series(0, 99999) AS n;"""
+        + ("ANALYZE;" if analysed else "")
     )
     before = scans(cluster, dbname)
     result = host(version).status({"main": dbname})
@@ -342,6 +352,10 @@ FROM generate_series(0, 99999) AS n;"""
     }
     assert shown["rate"] == pytest.approx(1000 / 120, abs=0.01)
     assert shown["eta_seconds"] == pytest.approx(50_005_000 / (1000 / 120), rel=1e-4)
+    _active, _finished, old, new, _unproven = result["migrations"]
+    assert (old["newest_job"]["id"], old["jobs"]["exhausted"]) == (1, 1)
+    assert (new["newest_job"], new["jobs"]["succeeded"], new["progress"]["percent"]) == (None, 0, 0.0)
+    assert result["unproven"] == ["main_5"]
 
 
 def test_finished_migrations_cost_nothing(cluster: Cluster, host: t.Callable[[Version], Host]) -> None:

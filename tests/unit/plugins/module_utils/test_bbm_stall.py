@@ -68,6 +68,9 @@ SEVEN = frozenset({7})
             id="quiet",
         ),
         pytest.param(migration(1, updated=1), moved(900), around(), [], id="resumed a minute ago"),
+        pytest.param(
+            migration(1), moved(900), around(last_done=NOW - timedelta(minutes=3)), [], id="its turn has just come"
+        ),
         pytest.param(migration(1), Jobs(), around(), ["no worker activity for 16 h 40 min"], id="never began"),
         pytest.param(migration(1), moved(900), around(waiting=SEVEN), [], id="waits for its turn"),
         pytest.param(
