@@ -11,6 +11,7 @@ import subprocess
 import tempfile
 import typing as t
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from gitlab_tables import migration, tables
@@ -49,10 +50,8 @@ def run(sizes: t.Sequence[int], rounds: int) -> t.Iterator[str]:
         here = _OnThisMachine("omnibus", "", "", cluster, Path(folder))
         Path(here.version_file).write_text("17.11.7-ee\n")
         names = {size: cluster.create(_rows(size)) for size in sizes}
-        tasks = measure({str(size): lambda dbname=names[size]: _task(cluster, dbname) for size in sizes}, rounds)
-        questions = measure(
-            {str(size): lambda dbname=names[size]: _question(here, dbname) for size in sizes}, rounds * 3
-        )
+        tasks = measure({str(size): partial(_task, cluster, names[size]) for size in sizes}, rounds)
+        questions = measure({str(size): partial(_question, here, names[size]) for size in sizes}, rounds * 3)
     smallest = str(min(sizes))
     for size in map(str, sizes):
         task, question = tasks[size], questions[size]
