@@ -36,7 +36,7 @@ def _parse(arguments: t.Sequence[str]) -> argparse.Namespace:
     repo.add_argument("directory", metavar="DIR", type=Path)
     repo.set_defaults(act=_repo)
     images = verbs.add_parser("image", help="make images of configured hosts; prints their names")
-    images.add_argument("specs", metavar="SPEC", nargs="+", help="gitlab-VERSION[+VERSION...][-LAYOUT][-db-only]")
+    images.add_argument("specs", metavar="SPEC", nargs="+", help="gitlab-VERSION[-to-VERSION...][-LAYOUT][-db-only]")
     images.set_defaults(act=lambda options: (image.make(name, _CACHE) for name in options.specs))
     scenarios = verbs.add_parser("scenario", help="make images of instances in trouble; prints their names")
     scenarios.add_argument("names", metavar="NAME", nargs="+")

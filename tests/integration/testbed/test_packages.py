@@ -2,107 +2,17 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The mini GitLab's packages on test hosts: real apt, real hooks, real services (root)."""
+"""Packages on test hosts: installed, upgraded and refused by real apt and real hooks (root)."""
 
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-import time
-import typing as t
-from pathlib import Path
 
 import pytest
 
-MINI_GITLAB = Path(__file__).resolve().parents[2] / "mini_gitlab"
-REPOSITORY = "/srv/gitlab-repo"
-SOURCE_LIST = f"deb [trusted=yes] file:{REPOSITORY} ./"
 RUNNING = r"run: {0}: \(pid \d+\) \d+s; run: log: \(pid \d+\) \d+s"
-SERVICES = ("gitaly", "nginx", "postgresql", "puma", "redis", "sidekiq")
 KEPT_FOR_MIGRATIONS = ("gitaly", "postgresql", "redis")
-
-
-class Host:
-    """One host of a fleet of its own."""
-
-    def __init__(self, fleet: str) -> None:
-        self._fleet = [str(MINI_GITLAB / "fleet.py"), "--fleet", fleet]
-
-    def fleet(self, *arguments: str) -> None:
-        subprocess.run([*self._fleet, *arguments], check=True, capture_output=True, text=True)
-
-    def run(self, script: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*self._fleet, "exec", "gitlab", "--", "bash", "-c", script],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-
-    def __call__(self, script: str) -> str:
-        done = self.run(script)
-        assert done.returncode == 0, f"{script}: {done.returncode}\n{done.stdout}\n{done.stderr}"
-        return done.stdout.strip()
-
-    def install(self, version: str, environment: str = "") -> subprocess.CompletedProcess[str]:
-        return self.run(f"{environment} apt-get install -y gitlab-ee={version}-ee.0 2>&1")
-
-    def installed(self) -> tuple[str, str]:
-        """dpkg's state and version of the package: ``ii`` is well, ``iF`` is half-configured."""
-        state, version = self("dpkg-query -W -f '${db:Status-Abbrev} ${Version}' gitlab-ee").split()
-        return state, version
-
-    def service(self, name: str) -> str:
-        return self.run(f"gitlab-ctl status {name}").stdout.strip()
-
-    def await_readiness(self) -> None:
-        for _attempt in range(120):
-            answer = self.run("curl -fsS http://127.0.0.1/-/readiness")
-            if answer.returncode == 0:
-                return
-            time.sleep(0.5)
-        pytest.fail(f"not ready: {answer.stderr}\n{self.run('gitlab-ctl status').stdout}")
-
-    def sql(self, query: str, database: str = "gitlabhq_production") -> str:
-        return self(f'gitlab-psql -d {database} -XAt -v ON_ERROR_STOP=1 -c "{query}"')
-
-
-def build(*arguments: str) -> list[str]:
-    done = subprocess.run([str(MINI_GITLAB / "build.py"), *arguments], stdout=subprocess.PIPE, text=True, check=True)
-    return done.stdout.split()
-
-
-@pytest.fixture(scope="module")
-def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    subprocess.run([str(MINI_GITLAB / "fleet.py"), "base"], check=True, capture_output=True)
-    folder = tmp_path_factory.mktemp("repository")
-    build("repo", str(folder))
-    return folder
-
-
-@pytest.fixture
-def start(repository: Path) -> t.Iterator[t.Callable[..., Host]]:
-    """Starts the host: from an image of build.py, or with nothing but the package source."""
-    name = f"packages-{os.getpid()}"
-    host = Host(name)
-
-    def up(image: str | None = None) -> Host:
-        chosen = ["--image", *build("image", image)] if image else []
-        host.fleet("up", "gitlab", *chosen, "--bind", f"{repository}:{REPOSITORY}")
-        if image is None:
-            host(f"echo '{SOURCE_LIST}' > /etc/apt/sources.list.d/gitlab_gitlab-ee.list && apt-get update")
-        elif "db-only" not in image:
-            host.await_readiness()
-        return host
-
-    yield up
-    host.fleet("down")
-
-
-# Install and configure
 
 
 def test_fresh_install_is_not_configured_yet(start):
@@ -141,8 +51,8 @@ def test_reconfigure_makes_a_working_instance(start):
     assert re.search(r"^Infra Phase complete, \d+/\d+ resources updated in \d+ seconds$", output, re.MULTILINE)
     host.await_readiness()
     status = host("gitlab-ctl status").splitlines()
-    assert len(status) == len(SERVICES)
-    assert all(re.fullmatch(RUNNING.format(name), line) for name, line in zip(SERVICES, status, strict=True))
+    assert len(status) == len(host.services)
+    assert all(re.fullmatch(RUNNING.format(name), line) for name, line in zip(host.services, status, strict=True))
     assert host("stat -c '%a %U %G' /var/opt/gitlab/gitlab-rails/etc/database.yml") == "640 root git"
     assert host.sql("SELECT session_user, usesuper FROM pg_user WHERE usename = session_user") == "gitlab-psql|t"
     assert host.sql("SELECT tableowner FROM pg_tables WHERE tablename = 'schema_migrations'") == "gitlab"
@@ -195,182 +105,6 @@ def test_database_only_node_serves_others_and_has_no_rails(start):
     assert "could not load /opt/gitlab/etc/gitlab-rails-rc" in host.run("gitlab-rake -T").stdout
 
 
-# gitlab-ctl
-
-
-def test_services_stop_start_and_survive_a_reboot(start):
-    host = start("gitlab-14.0.12")
-    assert re.fullmatch(r"ok: down: puma: \d+s, normally up", host("gitlab-ctl stop puma"))
-    down = host.run("gitlab-ctl status")
-    assert down.returncode == 3
-    assert re.search(r"^down: puma: \d+s, normally up; run: log: \(pid \d+\) \d+s$", down.stdout, re.MULTILINE)
-    assert host("curl -s -o /dev/null -w '%{http_code}' http://127.0.0.1/-/readiness") == "502"
-    assert re.fullmatch(r"ok: run: puma: \(pid \d+\) \d+s", host("gitlab-ctl start puma"))
-    assert len(host("gitlab-ctl stop").splitlines()) == len(SERVICES)
-    host.fleet("reboot", "gitlab")
-    host.await_readiness()
-    assert all(host.service(name).startswith("run: ") for name in SERVICES)
-
-
-def test_a_service_that_does_not_stop_is_a_timeout(start):
-    host = start("gitlab-14.0.12")
-    stubborn = "#!/bin/sh\\ntrap : TERM\\nwhile :; do sleep 1; done\\n"
-    host(f"printf '{stubborn}' > /opt/gitlab/sv/gitaly/run; gitlab-ctl restart gitaly")
-    before = time.monotonic()
-    called = host.run("gitlab-ctl stop gitaly")
-    assert called.returncode == 1
-    assert re.fullmatch(r"timeout: run: gitaly: \(pid \d+\) \d+s, (want down, )?got TERM", called.stdout.strip())
-    assert 29 <= time.monotonic() - before <= 40
-
-
-def test_hup_makes_puma_load_its_code_again(start):
-    host = start("gitlab-14.0.12")
-    pid = host("cat /opt/gitlab/service/puma/supervise/pid")
-    host("curl -fsS http://127.0.0.1/-/health")
-    marker = "/opt/gitlab/embedded/service/gitlab-rails/config.ru"
-    host(f"echo \"File.write('/tmp/loaded', 'again')\" >> {marker}")
-    assert host("gitlab-ctl hup puma") == ""
-    host("for attempt in $(seq 100); do [ -e /tmp/loaded ] && exit 0; sleep 0.1; done; exit 1")
-    assert host("cat /opt/gitlab/service/puma/supervise/pid") == pid
-
-
-@pytest.mark.parametrize(
-    ("arguments", "code", "text"),
-    [
-        ("nonsense", 1, "I don't know that command."),
-        ("", 1, "I don't know that command."),
-        ("reconfigure now", 2, "The command reconfigure does not accept any arguments"),
-        ("deploy-page sideways", 0, "Usage: deploy-page up|down|status"),
-        ("restart-except redis", 1, "I don't know that command."),
-        ("pg-upgrade", 0, "is already running, nothing to do"),
-        ("upgrade-check 13.12.15 14.0.12", 0, ""),
-        ("stop nosuchservice", 0, ""),
-    ],
-)
-def test_command_line(start, arguments, code, text):
-    host = start("gitlab-14.0.12")
-    called = host.run(f"gitlab-ctl {arguments}")
-    assert called.returncode == code
-    assert text in called.stdout
-    assert "Traceback" not in called.stderr
-
-
-def test_restart_except(start):
-    host = start("gitlab-17.11.7")
-    kept = host("cat /opt/gitlab/service/postgresql/supervise/pid")
-    lines = host("gitlab-ctl restart-except postgresql").splitlines()
-    assert lines[0] == "Restarting all services except: postgresql."
-    assert len(lines) == len(SERVICES)
-    assert all(re.fullmatch(r"ok: run: \w+: \(pid \d+\) \d+s", line) for line in lines[1:])
-    assert host("cat /opt/gitlab/service/postgresql/supervise/pid") == kept
-    unknown = host.run("gitlab-ctl restart-except nosuchservice")
-    assert (unknown.returncode, unknown.stderr.strip()) == (1, "Service 'nosuchservice' not found")
-    nothing = host.run("gitlab-ctl restart-except")
-    assert (nothing.returncode, nothing.stderr.strip()) == (1, "Please provide services to exclude from restart")
-
-
-def test_deploy_page(start):
-    host = start("gitlab-14.0.12")
-    assert host("gitlab-ctl deploy-page status") == "Deploy page is down"
-    host("gitlab-ctl deploy-page up")
-    assert host("gitlab-ctl deploy-page status") == "Deploy page is up"
-    assert "Deploy in progress" in host("curl -fsS http://127.0.0.1/some/where")
-    host("gitlab-ctl deploy-page down")
-    assert host("gitlab-ctl deploy-page status") == "Deploy page is down"
-    assert "Deploy in progress" not in host("curl -s http://127.0.0.1/some/where")
-
-
-def test_backup_of_the_configuration(start):
-    host = start("gitlab-14.0.12")
-    output = host("gitlab-ctl backup-etc 2>&1")
-    assert output.startswith(
-        "Could not find '/etc/gitlab/config_backup' directory. Creating.\nRunning configuration backup"
-    )
-    assert output.endswith("Keeping all older configuration backups")
-    archive = re.search(
-        r"archive complete: (/etc/gitlab/config_backup/gitlab_config_\d+_\d{4}_\d\d_\d\d\.tar)", output
-    )[1]
-    assert host(f"stat -c %a {archive} /etc/gitlab/config_backup").split() == ["600", "700"]
-    names = host(f"tar tf {archive}")
-    assert "gitlab-secrets.json" in names
-    assert "config_backup" not in names
-    host(
-        f"touch {archive.replace('_', '_1', 1)}; mv {archive} /etc/gitlab/config_backup/gitlab_config_1000_1970_01_01.tar"
-    )
-    host("echo \"gitlab_rails['backup_keep_time'] = 60\" >> /etc/gitlab/gitlab.rb")
-    assert "done. Removed 1 older configuration backups." in host("gitlab-ctl backup-etc")
-    assert host("ls /etc/gitlab/config_backup | grep -c 1000_1970; true") == "0"
-
-
-# Migrations in reconfigure
-
-
-def test_status_file_decides_whether_reconfigure_migrates(start):
-    host = start("gitlab-14.0.12")
-    revision = host("cat /opt/gitlab/embedded/service/gitlab-rails/REVISION")
-    status = host(f"ls /var/opt/gitlab/gitlab-rails/upgrade-status/db-migrate-*-{revision}")
-    pending = "DELETE FROM schema_migrations WHERE version = '20210601080039'"
-    up = "SELECT count(*) FROM schema_migrations WHERE version = '20210601080039'"
-    assert host(f"cat {status}") == "0"
-
-    host.sql(pending)
-    host("gitlab-ctl reconfigure")
-    assert host.sql(up) == "0", "a status of 0 means no migration, whatever the database says"
-
-    host(f"echo 1 > {status}")
-    assert "migrate gitlab-rails database" in host("gitlab-ctl reconfigure")
-    assert host.sql(up) == "1"
-
-    host.sql(pending)
-    host(f"rm {status}")
-    pid = host("cat /opt/gitlab/service/puma/supervise/pid")
-    host("gitlab-ctl reconfigure")
-    assert (host.sql(up), host(f"cat {status}")) == ("1", "0")
-    assert host("cat /opt/gitlab/service/puma/supervise/pid") != pid, "a migration run restarts Puma"
-
-
-def test_without_auto_migrate_nothing_migrates(start):
-    host = start("gitlab-14.0.12")
-    host.sql("DELETE FROM schema_migrations WHERE version = '20210601080039'")
-    host("rm /var/opt/gitlab/gitlab-rails/upgrade-status/*")
-    host("echo \"gitlab_rails['auto_migrate'] = false\" >> /etc/gitlab/gitlab.rb; gitlab-ctl reconfigure")
-    assert host.sql("SELECT count(*) FROM schema_migrations WHERE version = '20210601080039'") == "0"
-    assert host("ls /var/opt/gitlab/gitlab-rails/upgrade-status") == ""
-
-
-def test_migrations_have_a_time_limit(start):
-    host = start("gitlab-14.0.12")
-    host("rm /var/opt/gitlab/gitlab-rails/upgrade-status/*")
-    called = host.run("MINI_GITLAB_MIGRATE_TIMEOUT=0.2 gitlab-ctl reconfigure")
-    assert called.returncode == 1
-    assert "Mixlib::ShellOut::CommandTimeout" in called.stdout
-    assert "Command timed out after 0s:" in called.stdout
-    assert host("ls /var/opt/gitlab/gitlab-rails/upgrade-status") == ""
-    assert host("pgrep -fc '[g]itlab:db:configure'; true") == "0"
-
-
-@pytest.mark.parametrize(
-    ("image", "hidden"), [("gitlab-14.0.12", False), ("gitlab-15.4.6", True), ("gitlab-17.11.7", False)]
-)
-def test_failed_migration_block(start, image, hidden):
-    host = start(image)
-    host.sql("DELETE FROM schema_migrations WHERE version = '20151103134857'")
-    host("rm /var/opt/gitlab/gitlab-rails/upgrade-status/*")
-    called = host.run("gitlab-ctl reconfigure")
-    assert called.returncode == 1
-    assert "Error executing action `run` on resource 'rails_migration[gitlab-rails]'" in called.stdout
-    duplicate = 'PG::DuplicateTable: ERROR:  relation "lfs_objects" already exists'
-    assert (duplicate in called.stdout) is not hidden
-    assert ("Command execution failed. STDOUT/STDERR suppressed for sensitive resource" in called.stdout) is hidden
-    log = host("ls -t /var/log/gitlab/gitlab-rails/gitlab-rails-db-migrate-*.log | head -n 1")
-    assert duplicate in host(f"cat {log}")
-    assert host(f"stat -c '%U %a' {log}") == "git 600"
-    assert host("cat /var/opt/gitlab/gitlab-rails/upgrade-status/*") == "1"
-
-
-# Upgrades
-
-
 def test_upgrade_runs_the_hooks_and_starts_what_ran_before(start):
     host = start("gitlab-14.0.12")
     host("gitlab-ctl stop sidekiq")
@@ -414,7 +148,7 @@ def test_upgrade_before_the_background_migrations_are_done_fails_and_leaves_serv
         "installed gitlab-ee package post-installation script subprocess returned error exit status 1" in failed.stdout
     )
     assert host.installed() == ("iF", "14.2.7-ee.0")
-    for name in SERVICES:
+    for name in host.services:
         assert host.service(name).startswith("run: " if name in KEPT_FOR_MIGRATIONS else "down: "), name
 
     host.sql("UPDATE batched_background_migrations SET status = 1")
@@ -440,7 +174,7 @@ def test_hook_refuses_to_leave_a_version_out(start):
         "gitlab preinstall: Please follow the upgrade documentation at https://docs.gitlab.com/ee/update/index.html#upgrade-paths",
     ]
     assert host.installed() == ("ii", "14.0.12-ee.0")
-    assert all(host.service(name).startswith("run: ") for name in SERVICES)
+    assert all(host.service(name).startswith("run: ") for name in host.services)
 
 
 def test_hook_refuses_every_jump_from_16_4(start):

@@ -42,7 +42,7 @@ def make_scenario(name: str, cache: Path) -> str:
             f"there is no scenario {name}: there are {', '.join(sorted(path.parent.name for path in SCENARIOS.glob('*/make.sh')))}"
         )
     start = _make(spec.parse(json.loads((folder / "scenario.json").read_text())["image"], releases()), cache)
-    full_name = f"scenario-{name}-{digest(start, folder)}"
+    full_name = _full_name(f"scenario-{name}", start, folder)
     with _missing(full_name, cache) as missing:
         if missing:
             with fresh_host(digest(full_name), _repository(cache), start) as host:
@@ -57,13 +57,18 @@ def _make(wanted: spec.Spec, cache: Path) -> str:
     packages = _repository(cache)
     parent = _make(wanted.predecessor, cache) if wanted.predecessor else None
     start = parent or base()
-    full_name = f"{wanted.name}-{digest(wanted.name, wanted.gitlab_rb, start, packages.name, HERE / 'image.py')}"
+    full_name = _full_name(wanted.name, wanted.gitlab_rb, start, packages.name, HERE / "image.py")
     with _missing(full_name, cache) as missing:
         if missing:
             with fresh_host(digest(full_name), packages, parent) as host:
                 _install(host, wanted)
                 _close(host, full_name)
     return full_name
+
+
+def _full_name(name: str, *parts: str | Path) -> str:
+    """The name with a digest of what goes into the image; short, since fleet.py takes 63 characters."""
+    return f"{name}-{digest(name, *parts)[:8]}"
 
 
 def _install(host: Host, wanted: spec.Spec) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from .source import BuildError
 
 _NAME = re.compile(
-    r"gitlab-(?P<versions>[\d.]+(?:\+[\d.]+)*)"
+    r"gitlab-(?P<versions>[\d.]+(?:-to-[\d.]+)*)"
     r"(?:-(?P<layout>single-database|two-connections|two-databases))?"
     r"(?P<db_only>-db-only)?"
 )
@@ -51,7 +51,7 @@ class Spec:
     @property
     def name(self) -> str:
         layout = f"-{self.layout}" if self.layout else ""
-        return f"gitlab-{'+'.join(self.versions)}{layout}{'-db-only' if self.db_only else ''}"
+        return f"gitlab-{'-to-'.join(self.versions)}{layout}{'-db-only' if self.db_only else ''}"
 
     @property
     def predecessor(self) -> Spec | None:
@@ -65,16 +65,16 @@ class Spec:
 
 
 def parse(name: str, known: t.Sequence[str]) -> Spec:
-    """The image that a name like ``gitlab-14.0.12+14.2.7-two-databases`` stands for.
+    """The image that a name like ``gitlab-14.0.12-to-14.2.7-two-databases`` stands for.
 
     :raises BuildError: the name has another form, or a version in it is not among `known`.
     """
     match = _NAME.fullmatch(name)
     if not match:
         raise BuildError(
-            f"{name!r} is no image: use gitlab-VERSION[+VERSION...][-single-database|-two-connections|-two-databases][-db-only]"
+            f"{name!r} is no image: use gitlab-VERSION[-to-VERSION...][-single-database|-two-connections|-two-databases][-db-only]"
         )
-    versions = tuple(match["versions"].split("+"))
+    versions = tuple(match["versions"].split("-to-"))
     for version in versions:
         if version not in known:
             raise BuildError(f"there is no version {version}: the application has {', '.join(known)}")

@@ -48,7 +48,8 @@ def test_predecessors_lead_to_a_fresh_install(wanted):
         "gitlab-14.0.12-",
         "gitlab-14.0.12-three",
         "14.0.12",
-        "gitlab-14.0.12+",
+        "gitlab-14.0.12-to-",
+        "gitlab-14.0.12+14.2.7",
         "gitlab-db-only",
     ],
 )
