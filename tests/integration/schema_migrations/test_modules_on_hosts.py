@@ -21,6 +21,8 @@ DATABASES = {
 }
 ONE, SHARED, TWO = HOSTS
 
+SOURCES = [{"source": "sql"}, {"source": "rake"}]
+
 JOURNAL = "/var/lib/gitlab_fleet_upgrade/marked.jsonl"
 # Its table exists on every instance; deleting its row is what a restore into a database that is not empty leaves.
 CREATE_LFS_OBJECTS = "20151103134857"
@@ -85,7 +87,8 @@ def test_both_sources_give_the_same_result(hosts: Instances, host: str) -> None:
     last = list(DATABASES[host])[-1]
     forget(hosts, host, CREATE_LFS_OBJECTS, last)
     hosts.sql(host, "INSERT INTO schema_migrations (version) VALUES ('-5'), ('20991231235959')", DATABASES[host][last])
-    by_sql, by_rake = status(hosts, host), status(hosts, host, source="rake")
+    cases = [{}, {"source": "rake"}, {"state": ["down"], "limit": 1}, {"limit": 2}, {"limit": 0}]
+    by_sql, by_rake, filtered, newest, none = hosts.run_each(host, "db_migrate_status", cases)
     assert not by_rake["failed"], by_rake
     for key in ("gitlab_version", "migrations", "down", "no_file", "all_up"):
         assert by_sql[key] == by_rake[key]
@@ -107,10 +110,9 @@ def test_both_sources_give_the_same_result(hosts: Instances, host: str) -> None:
     for kind in ("regular", "post_deployment"):
         assert any(migration["kind"] == kind for migration in by_sql["migrations"])
 
-    filtered = status(hosts, host, state=["down"], limit=1)
     assert filtered["migrations"] == filtered["down"] == by_sql["down"]
-    assert len(status(hosts, host, limit=2)["migrations"]) == 2 * len(DATABASES[host])
-    assert status(hosts, host, limit=0)["migrations"] == []
+    assert len(newest["migrations"]) == 2 * len(DATABASES[host])
+    assert none["migrations"] == []
 
 
 @pytest.mark.parametrize("host", HOSTS)
@@ -196,48 +198,48 @@ def test_a_shared_connection_stands_for_its_database(hosts: Instances) -> None:
     assert result["databases"] == [{"name": "main", "before": "down", "after": "up"}], result
 
 
-@pytest.mark.parametrize(
-    ("options", "said"),
-    [
-        ({"version": "-5"}, "14 digits"),
-        ({"version": "123abc"}, "14 digits"),
-        ({"version": f"{CREATE_LFS_OBJECTS}x"}, "14 digits"),
-        ({"version": f" {CREATE_LFS_OBJECTS} "}, "14 digits"),
-        ({"version": ""}, "14 digits"),
-        ({"version": "20991231235959"}, "no migration 20991231235959"),
-        ({"version": CREATE_LFS_OBJECTS, "reason": " \n"}, "reason is empty"),
-        ({"version": CREATE_LFS_OBJECTS, "database": "sec"}, "no database 'sec'"),
-        ({"version": CREATE_LFS_OBJECTS, "error_text": "x"}, "mutually exclusive"),
-        ({}, "one of the following is required"),
-        ({"error_text": ""}, "does not tell"),
-        (
-            {"error_text": "rake aborted!\nActiveRecord::LockWaitTimeout: PG::LockNotAvailable: ERROR: x"},
-            "does not tell",
-        ),
-        (
-            {
-                "error_text": f"== {CREATE_LFS_OBJECTS} CreateLfsObjects: migrating ====\n"
-                + ALREADY_EXISTS.format("not_there")
-            },
-            "the database main has none",
-        ),
-        (
-            {"error_text": "== 20991231235959 CreateNothing: migrating ====\n" + ALREADY_EXISTS.format("lfs_objects")},
-            "no migration 20991231235959",
-        ),
-        ({"version": CREATE_LFS_OBJECTS, "databases": {"main": "not_there"}}, "not_there"),
-        ({"version": CREATE_LFS_OBJECTS, "database_backend": "psycopg2"}, "psycopg2"),
-        ({"version": CREATE_LFS_OBJECTS, "install_type": "source"}, "/home/git/gitlab"),
-    ],
-)
-def test_what_must_not_be_marked_is_refused_and_nothing_changes(
-    hosts: Instances, options: dict[str, t.Any], said: str
-) -> None:
+# Options, and what the refusal says.
+REFUSED: list[tuple[dict[str, t.Any], str]] = [
+    ({"version": "-5"}, "14 digits"),
+    ({"version": "123abc"}, "14 digits"),
+    ({"version": f"{CREATE_LFS_OBJECTS}x"}, "14 digits"),
+    ({"version": f" {CREATE_LFS_OBJECTS} "}, "14 digits"),
+    ({"version": ""}, "14 digits"),
+    ({"version": "20991231235959"}, "no migration 20991231235959"),
+    ({"version": CREATE_LFS_OBJECTS, "reason": " \n"}, "reason is empty"),
+    ({"version": CREATE_LFS_OBJECTS, "database": "sec"}, "no database 'sec'"),
+    ({"version": CREATE_LFS_OBJECTS, "error_text": "x"}, "mutually exclusive"),
+    ({}, "one of the following is required"),
+    ({"error_text": ""}, "does not tell"),
+    (
+        {"error_text": "rake aborted!\nActiveRecord::LockWaitTimeout: PG::LockNotAvailable: ERROR: x"},
+        "does not tell",
+    ),
+    (
+        {
+            "error_text": f"== {CREATE_LFS_OBJECTS} CreateLfsObjects: migrating ====\n"
+            + ALREADY_EXISTS.format("not_there")
+        },
+        "the database main has none",
+    ),
+    (
+        {"error_text": "== 20991231235959 CreateNothing: migrating ====\n" + ALREADY_EXISTS.format("lfs_objects")},
+        "no migration 20991231235959",
+    ),
+    ({"version": CREATE_LFS_OBJECTS, "databases": {"main": "not_there"}}, "not_there"),
+    ({"version": CREATE_LFS_OBJECTS, "database_backend": "psycopg2"}, "psycopg2"),
+    ({"version": CREATE_LFS_OBJECTS, "install_type": "source"}, "/home/git/gitlab"),
+]
+
+
+def test_what_must_not_be_marked_is_refused_and_nothing_changes(hosts: Instances) -> None:
     forget(hosts, ONE)
     before = all_rows(hosts, ONE)
-    result = mark(hosts, ONE, **options)
-    assert result["failed"]
-    assert said in result["msg"]
+    cases = [{"reason": REASON, **options} for options, _said in REFUSED]
+    results = hosts.run_each(ONE, "mark_migration_complete", cases)
+    for (options, said), result in zip(REFUSED, results, strict=True):
+        assert result["failed"], options
+        assert said in result["msg"], options
     assert all_rows(hosts, ONE) == before
     assert journal(hosts, ONE) == []
 
@@ -263,7 +265,8 @@ def test_a_mark_that_left_no_row_is_a_failure_whatever_rake_says(hosts: Instance
 def test_a_database_that_is_down_is_said_so(hosts: Instances) -> None:
     hosts.sh(ONE, "gitlab-ctl stop postgresql")
     try:
-        results = [status(hosts, ONE), status(hosts, ONE, source="rake"), mark(hosts, ONE, version=CREATE_LFS_OBJECTS)]
+        results = hosts.run_each(ONE, "db_migrate_status", SOURCES)
+        results.append(mark(hosts, ONE, version=CREATE_LFS_OBJECTS))
     finally:
         hosts.sh(ONE, "gitlab-ctl start postgresql")
         hosts.await_ready(ONE)
@@ -276,7 +279,7 @@ def test_a_database_that_is_down_is_said_so(hosts: Instances) -> None:
 def test_a_database_without_the_table_is_said_so(hosts: Instances) -> None:
     hosts.sql(ONE, "ALTER TABLE schema_migrations RENAME TO kept_away")
     try:
-        results = [status(hosts, ONE), status(hosts, ONE, source="rake")]
+        results = hosts.run_each(ONE, "db_migrate_status", SOURCES)
     finally:
         hosts.sql(ONE, "ALTER TABLE IF EXISTS kept_away RENAME TO schema_migrations")
     for result in results:

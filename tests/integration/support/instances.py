@@ -92,36 +92,54 @@ class Instances:
 
         ``variables`` are task variables, such as C(ansible_become). What the run printed is kept in C(output).
         """
-        answer = self._directory / "result.json"
-        tasks = [
+        return self.run_each(host, module, [options], check=check, variables=variables)[0]
+
+    def run_each(
+        self,
+        host: str,
+        module: str,
+        cases: t.Sequence[t.Mapping[str, t.Any]],
+        *,
+        check: bool = False,
+        variables: t.Mapping[str, t.Any] | None = None,
+    ) -> list[dict[str, t.Any]]:
+        """Run a module once for each set of options, in one playbook, and return the results."""
+        answers = self._directory / "results.json"
+        tasks: list[dict[str, t.Any]] = [
             {
-                "name": "Run the module",
+                "name": f"Run the module, case {number}",
                 f"gitlab_fleet.upgrade.{module}": options,
-                "register": "result",
+                "register": f"result_{number}",
                 "ignore_errors": True,
                 "ignore_unreachable": True,
                 "vars": dict(variables or {}),
-            },
-            {
-                "name": "Keep the result",
-                "ansible.builtin.copy": {"content": "{{ result | to_json }}", "dest": str(answer), "mode": "0600"},
-                "delegate_to": "localhost",
-                "check_mode": False,
-                "diff": False,
-            },
+            }
+            for number, options in enumerate(cases)
         ]
+        results = ", ".join(f"result_{number}" for number in range(len(cases)))
+        keep = {
+            "name": "Keep the results",
+            "ansible.builtin.copy": {
+                "content": f"{{{{ [{results}] | to_json }}}}",
+                "dest": str(answers),
+                "mode": "0600",
+            },
+            "delegate_to": "localhost",
+            "check_mode": False,
+            "diff": False,
+        }
         playbook = self._directory / "playbook.json"
-        playbook.write_text(json.dumps([{"hosts": host, "gather_facts": False, "tasks": tasks}]))
+        playbook.write_text(json.dumps([{"hosts": host, "gather_facts": False, "tasks": [*tasks, keep]}]))
         command = ["ansible-playbook", "-i", str(self._inventory), "--diff", str(playbook)]
         if check:
             command.append("--check")
-        answer.unlink(missing_ok=True)
+        answers.unlink(missing_ok=True)
         done = subprocess.run(command, env=self._environment, capture_output=True, text=True, check=False)
-        assert answer.exists(), done.stdout + done.stderr
         self.output = done.stdout + done.stderr
-        result: dict[str, t.Any] = json.loads(answer.read_text())
-        assert "Traceback" not in done.stdout + done.stderr, done.stdout + done.stderr
-        return result
+        assert answers.exists(), self.output
+        assert "Traceback" not in self.output, self.output
+        kept: list[dict[str, t.Any]] = json.loads(answers.read_text())
+        return kept
 
     def play(self, playbook: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run a playbook, by its path or as C(gitlab_fleet.upgrade.<name>)."""
