@@ -4,6 +4,7 @@
 module MiniGitlab
   # In Sidekiq's place: starts the workers of all databases every cycle.
   class Cron
+    WORKERS = %w[Database::BatchedBackgroundMigrationWorker Database::BatchedBackgroundMigration::CiDatabaseWorker].freeze
     Shutdown = Class.new(Interrupt)
 
     def initialize(seconds)
@@ -32,15 +33,16 @@ module MiniGitlab
     private
 
     def cycle_and_sleep
-      [Database::BatchedBackgroundMigrationWorker, Database::BatchedBackgroundMigration::CiDatabaseWorker].each { |worker| cycle(worker) }
+      WORKERS.each { |name| guarded(name) { name.constantize.new.perform } }
+      guarded('BackgroundMigrationWorker') { Gitlab::BackgroundMigration.work_on_next }
       sleep(@seconds)
     end
 
     # Whatever happens in a job or to the database, the next cycle comes.
-    def cycle(worker)
-      worker.new.perform
+    def guarded(name)
+      yield
     rescue StandardError, NotImplementedError => error
-      log("#{worker.name}: #{error.class}: #{error.message.lines.first&.chomp}")
+      log("#{name}: #{error.class}: #{error.message.lines.first&.chomp}")
       ActiveRecord::Base.clear_all_connections!
     end
 
