@@ -98,6 +98,16 @@ def test_two_databases(start):
     assert "database: gitlabhq_production_ci" in host("gitlab-rake db:migrate:status:ci")
 
 
+def test_rails_node_without_its_own_database(start):
+    host = start("gitlab-17.11.7")
+    host("printf \"postgresql['enable'] = false\\ngitlab_rails['auto_migrate'] = false\\n\" >> /etc/gitlab/gitlab.rb")
+    host("gitlab-ctl reconfigure")
+    assert host.run("gitlab-ctl status postgresql").stdout.strip() == "postgresql disabled"
+    called = host.run("gitlab-psql -c 'SELECT 1'")
+    assert called.returncode == 2
+    assert 'socket "/var/opt/gitlab/postgresql/.s.PGSQL.5432" failed: No such file or directory' in called.stderr
+
+
 def test_database_only_node_serves_others_and_has_no_rails(start):
     host = start("gitlab-17.11.7-db-only")
     assert [line.split(":")[1].strip() for line in host("gitlab-ctl status").splitlines()] == ["postgresql"]

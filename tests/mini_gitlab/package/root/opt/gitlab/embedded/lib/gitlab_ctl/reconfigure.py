@@ -73,6 +73,7 @@ def _converge(run: Converge, wanted: settings.Settings) -> None:
     run.user(rails.USER, layout.DATA, "/bin/sh")
     if wanted.has_rails:
         rails.enable(run, wanted)
+    postgresql.provide_client(run, wanted)
     _apply(
         run,
         wanted,

@@ -21,9 +21,15 @@ _READY_WITHIN_SECONDS = 60.0
 _EXTENSIONS = ("pg_trgm", "btree_gist")
 
 
+def provide_client(run: Converge, settings: Settings) -> None:
+    """What gitlab-psql needs; also there on nodes without a database, where it then finds no socket (facts 5.1)."""
+    run.recipe("postgresql::bin")
+    run.user(_ADMIN, layout.POSTGRESQL, "/bin/sh")
+    run.template(layout.PSQL_RC, _psql_rc(settings))
+
+
 def enable(run: Converge, settings: Settings) -> None:
     run.recipe("postgresql::enable")
-    run.user(_ADMIN, layout.POSTGRESQL, "/bin/sh")
     run.directory(layout.POSTGRESQL, _ADMIN)
     run.directory(_DATA, _ADMIN, 0o700)
     initdb = ["chpst", "-u", _ADMIN, str(_BIN / "initdb"), "-D", str(_DATA), "-E", "UTF8", "--locale", "C", "--no-sync"]
@@ -38,7 +44,6 @@ def enable(run: Converge, settings: Settings) -> None:
     interrupt = "exec /opt/gitlab/embedded/bin/sv interrupt /opt/gitlab/service/postgresql"
     command = f"umask 077\nexec chpst -U {_ADMIN} -u {_ADMIN} {_BIN}/postgres -D {_DATA}"
     runit.enable(run, runit.Service("postgresql", command, {"t": interrupt}))
-    run.template(layout.PSQL_RC, _psql_rc(settings))
 
 
 def populate(run: Converge, settings: Settings) -> None:
