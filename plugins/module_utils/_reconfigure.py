@@ -72,15 +72,25 @@ class ReconfigureJob(OneJob):
             raise self._failure(job)
 
     def _failure(self, job: Job) -> GitLabError:
-        diagnosis = diagnose(job.output(), job.rc)
-        if diagnosis.cause is Cause.OUTPUT_SUPPRESSED:
-            diagnosis = _from_migrate_log(job.started_at) or diagnosis
-        ended = f"ended with exit status {job.rc}" if job.rc is not None else "disappeared without an exit status"
+        diagnosis = explain(job, job.output())
         return GitLabError(
-            f"gitlab-ctl reconfigure {ended}. {diagnosis.summary} {diagnosis.meaning}",
+            f"gitlab-ctl reconfigure {ending(job)}. {diagnosis.summary} {diagnosis.meaning}",
             f"{diagnosis.remedy} The whole output: {job.log}, {job.errors}.",
             **dict(self.result, diagnosis=diagnosis.to_dict()),
         )
+
+
+def ending(job: Job) -> str:
+    """Say in words how a job that is over ended."""
+    return f"ended with exit status {job.rc}" if job.rc is not None else "disappeared without an exit status"
+
+
+def explain(job: Job, output: str) -> Diagnosis:
+    """Say why a job that reconfigures failed, from its output, or from the log of the migrations where that hides theirs."""
+    diagnosis = diagnose(output, job.rc)
+    if diagnosis.cause is Cause.OUTPUT_SUPPRESSED:
+        diagnosis = _from_migrate_log(job.started_at) or diagnosis
+    return diagnosis
 
 
 def _from_migrate_log(since: float) -> Diagnosis | None:

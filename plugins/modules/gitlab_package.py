@@ -1,0 +1,168 @@
+#!/usr/bin/python
+# Copyright (c) 2026, The gitlab_fleet.upgrade authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: gitlab_package
+author:
+  - The gitlab_fleet.upgrade authors (!UNKNOWN)
+version_added: 0.1.0
+short_description: Finish the configuration of GitLab's package, whose hook stopped half-way
+description:
+  - When the hook of GitLab's package fails (C(gitlab-ctl upgrade), which reconfigures and migrates), dpkg leaves the package
+    half-configured. Each later run of apt, for whatever package, starts the hook again.
+  - This module finds out which of GitLab's packages is installed and in which state, runs C(dpkg --configure) where the package is not
+    configured, and asks dpkg afterwards whether it is.
+  - The hook stops GitLab's services except those that migrations need, and starts only those again that ran before it.
+    It does not reconfigure where C(/etc/gitlab/skip-auto-reconfigure) exists.
+  - It runs without a terminal, and without E(EXTERNAL_URL), which the hook would write into C(gitlab.rb).
+  - With rpm a package whose hook failed is installed all the same; there is nothing to finish, and RV(notes) says so.
+  - The options that say how the database is asked are of no account here.
+extends_documentation_fragment:
+  - gitlab_fleet.upgrade.instance
+  - gitlab_fleet.upgrade.long_work
+  - gitlab_fleet.upgrade._attributes
+  - gitlab_fleet.upgrade._attributes.actiongroup_gitlab
+  - gitlab_fleet.upgrade._attributes.flow
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+  action:
+    support: full
+  async:
+    support: full
+    details:
+      - With C(async) there is no live progress.
+options:
+  state:
+    description: V(configured) lets dpkg finish what it left half-way. It installs nothing.
+    type: str
+    choices: [configured]
+    required: true
+requirements:
+  - The Linux package (O(install_type=omnibus)).
+seealso:
+  - module: gitlab_fleet.upgrade.db_migrate
+  - module: gitlab_fleet.upgrade.gitlab_reconfigure
+"""
+
+EXAMPLES = r"""
+---
+- name: Finish the package, whose hook stopped at a migration that is mended now
+  gitlab_fleet.upgrade.gitlab_package:
+    state: configured
+"""
+
+RETURN = r"""
+package:
+  description: The name of the package.
+  type: str
+  returned: when the package was found
+  sample: gitlab-ee
+package_version:
+  description: The version of the package, as its manager writes it.
+  type: str
+  returned: when the command was over, also when it failed
+  sample: 14.2.7-ee.0
+before:
+  description: The state of the package before, in dpkg's words.
+  type: str
+  returned: when the package was found
+  sample: half-configured
+after:
+  description: The state of the package afterwards; in check mode, what it would be.
+  type: str
+  returned: when the command was over, also when it failed
+  sample: installed
+seconds:
+  description: How long the command ran.
+  type: float
+  returned: when the command was over, also when it failed
+  sample: 31.8
+log:
+  description: The file on the host that has the command's whole output; null when it was not run. Its errors are in C(errors) beside it.
+  type: str
+  returned: when the command was over, also when it failed
+  sample: /var/lib/gitlab_fleet_upgrade/jobs/archive/reconfigure.20261120T072244.1795159793727774464/log
+log_tail:
+  description: The end of that output.
+  type: str
+  returned: when the command was over, also when it failed
+  sample: "gitlab Reconfigured!\nRestarting previously running GitLab services\nok: run: puma: (pid 4242) 0s\n"
+notes:
+  description: What an operator may want to know.
+  type: list
+  elements: str
+  returned: when the command was over, also when it failed
+  sample: []
+diagnosis:
+  description: Why the hook failed, for programs.
+  type: dict
+  returned: failure of the hook
+  sample: {cause: bbm_unfinished, migration_version: "20210622041846"}
+commands:
+  description: The command as it was run, or would be run in check mode. What only reads is left out.
+  type: list
+  elements: list
+  returned: when the command was over, also when it failed
+  sample: [[env, --unset=EXTERNAL_URL, DEBIAN_FRONTEND=noninteractive, dpkg, --configure, gitlab-ee]]
+step:
+  description: The job to wait for before the next step.
+  type: dict
+  returned: with O(wait=false), when there is more to do
+  sample: {id: reconfigure, job: reconfigure, text: ""}
+memory:
+  description: What the next step needs to know, for O(memory).
+  type: dict
+  returned: with O(wait=false), when there is more to do
+  sample: {watched: true}
+"""
+
+import functools
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils import _long_work
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._errors import GitLabError
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._gitlab import Installation
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._instance import argument_spec
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._job import Jobs
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._package import PackageJob, find_package
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._runner import ModuleRunner
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec=argument_spec(
+            **_long_work.argument_spec(state={"type": "str", "choices": ["configured"], "required": True})
+        ),
+        supports_check_mode=True,
+    )
+    memory: dict[str, t.Any] = module.params["memory"] or {}
+    runner = ModuleRunner(module)
+    find = functools.partial(find_package, runner, module.get_bin_path("dpkg-query"), module.get_bin_path("rpm"))
+    try:
+        jobs = Jobs(runner)
+        installation = Installation.create(module.params["install_type"], module.params["rails_root"])
+        work = PackageJob(installation, find, jobs, memory, module.check_mode)
+        waiting = _long_work.run(work, jobs, module.params)
+    except GitLabError as error:
+        module.fail_json(**error.to_result())
+    if waiting is not None:
+        module.exit_json(**_long_work.step_result(waiting, memory))
+    result = work.result
+    if module._diff:
+        result["diff"] = {moment: {result["package"]: result[moment]} for moment in ("before", "after")}
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()
