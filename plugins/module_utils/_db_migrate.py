@@ -158,7 +158,6 @@ class MigrateJob(OneJob):
                 self.result,
                 diagnosis=diagnosis.to_dict(),
                 output=output,
-                log_tail=f"{self.result['log_tail']}{tail(job.errors, LOG_TAIL_BYTES)}",
             ),
         )
 

@@ -124,12 +124,12 @@ log:
   returned: when the command was over, also when it failed
   sample: /var/lib/gitlab_fleet_upgrade/jobs/archive/db_migrate.20261120T072244.1795159793727774464/log
 log_tail:
-  description: The end of the output, with the errors after a failure.
+  description: The end of the output, without the errors.
   type: str
   returned: when the command was over, also when it failed
   sample: "== 20210622045705 FinalizePushEventPayloadsBigintConversion: migrated (0.4012s)\n\n"
 output:
-  description: What the command printed, for the option C(error_text) of the modules that mend the cause.
+  description: What the command printed, errors included, for the option C(error_text) of the modules that mend the cause.
   type: str
   returned: failure of the command
   sample: |-

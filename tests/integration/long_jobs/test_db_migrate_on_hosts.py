@@ -96,7 +96,7 @@ def test_a_failure_has_its_diagnosis_and_what_was_done_before_it(old: Host) -> N
     diagnosis = result["diagnosis"]
     assert (diagnosis["cause"], diagnosis["migration_version"]) == ("object_exists", MAKES_TABLE)
     assert "mark_migration_complete" in result["remedy"]
-    assert "rake aborted!" in result["log_tail"]
+    assert "rake aborted!" in result["output"]
     assert "PG::DuplicateTable" in old.sh(f"cat $(dirname {result['log']})/errors")
 
     # The cause is mended, and the failure is not told again.
