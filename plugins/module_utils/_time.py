@@ -13,7 +13,7 @@ from datetime import datetime, timedelta, timezone
 # PostgreSQL leaves out trailing zeros of the fraction and the minutes of the zone, which fromisoformat of
 # Python 3.8 cannot read. JSON has a "T" between date and time, text output a blank.
 _MOMENT = re.compile(
-    r"(\d{4,5}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:\.(\d{1,6})\d*)?"
+    r"(\d{4,5})-(\d\d)-(\d\d)[T ](\d\d):(\d\d):(\d\d)(?:\.(?P<fraction>\d{1,6})\d*)?"
     r"(?:Z|(?P<sign>[+-])(?P<hours>\d\d):?(?P<minutes>\d\d)?(?::?(?P<seconds>\d\d))?)?\Z"
 )
 
@@ -27,13 +27,15 @@ def parse_moment(text: object) -> datetime | None:
     if not match:
         return None
     try:
-        moment = datetime.strptime(f"{match.group(1)} {match.group(2)}", "%Y-%m-%d %H:%M:%S")
+        # Not strptime: its first call imports a good deal, in each of the controller's worker processes.
+        year, month, day, hour, minute, second = map(int, match.group(1, 2, 3, 4, 5, 6))
+        fraction = int((match.group("fraction") or "0").ljust(6, "0"))
         offset = timedelta(
             hours=int(match.group("hours") or 0),
             minutes=int(match.group("minutes") or 0),
             seconds=int(match.group("seconds") or 0),
         )
-        moment = moment.replace(microsecond=int((match.group(3) or "0").ljust(6, "0")), tzinfo=timezone.utc)
+        moment = datetime(year, month, day, hour, minute, second, fraction, timezone.utc)
         return moment + offset if match.group("sign") == "-" else moment - offset
     except (ValueError, OverflowError):
         return None
