@@ -22,7 +22,8 @@ if t.TYPE_CHECKING:
 ANSWER_MARK = "@@gitlab_fleet_upgrade "
 
 # Every snippet begins with it. A model reads and writes main unless it is inside SharedModel.using_connection, and
-# versions before 14.4 or so have main only.
+# versions before 14.4 or so have main only. Up to 14.9 the status is an enum, whose reader gives its name: an
+# expression in its place gives the number in every version.
 _PRELUDE = r"""
 require 'json'
 input = JSON.parse(ARGV[0])

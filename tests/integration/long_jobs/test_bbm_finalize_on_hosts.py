@@ -211,6 +211,16 @@ def test_exhausted_jobs_of_an_old_version_get_new_attempts(old: Host) -> None:
     assert copied(old) == ROWS
 
 
+def test_arguments_that_are_no_list_are_finished_by_the_runner_on_an_old_version(old: Host) -> None:
+    old.add("NoArgsJob", "taggings", "id", None)
+    result = old.run(all=True, poll_interval=1)
+    assert not result["failed"], result
+    assert only(result)["way"] == "runner"
+    assert copied(old) == ROWS
+    assert '"before":1' in only(result)["log_tail"]
+    assert '"after":3' in only(result)["log_tail"]
+
+
 def test_a_job_that_raises_is_a_failure_with_its_own_error(old: Host) -> None:
     old.add("AlwaysRaises", "taggings", "id", [])
     result = old.run(all=True)
@@ -299,12 +309,12 @@ def test_any_arguments_reach_the_row_by_the_task_and_by_the_runner(fleet: Instan
     ci, main = Host(fleet, "two", "gitlabhq_production_ci"), Host(fleet, "two")
     ci.clear()
     main.clear()
-    main.add("NoArgsJob", "taggings", "id", arguments, gitlab_schema="'gitlab_main'", status=5)
-    ci.add("NoArgsJob", "ci_stages", "id", arguments, gitlab_schema="'gitlab_ci'", status=5)
-    for database, table in (("main", "taggings"), ("ci", "ci_stages")):
-        result = main.run(job_class_name="NoArgsJob", table_name=table, column_name="id", job_arguments=arguments)
-        one = only(result)
-        # The class takes no arguments and says so: the row was found.
-        assert one["after"]["status"] in (3, 5)
-        assert one["database"] == database
-        assert "did nothing" not in " ".join(one["notes"][1:])
+    main.add("SlowJob", "taggings", "id", arguments, gitlab_schema="'gitlab_main'")
+    ci.add("SlowJob", "ci_stages", "id", arguments, gitlab_schema="'gitlab_ci'")
+    by_task = only(main.run(job_class_name="SlowJob", table_name="taggings", column_name="id", job_arguments=arguments))
+    assert (by_task["way"], by_task["after"]["state"], by_task["notes"]) == ("rake", "finished", [])
+    by_runner = only(
+        main.run(job_class_name="SlowJob", table_name="ci_stages", column_name="id", job_arguments=arguments)
+    )
+    assert (by_runner["way"], by_runner["after"]["state"]) == ("runner", "finished")
+    assert by_runner["after"]["job_arguments"] == arguments

@@ -97,6 +97,18 @@ def test_a_hook_that_fails_again_is_told_with_its_cause(fleet: Instances) -> Non
     assert "reconfigure  " in fleet.output
 
 
+def test_a_reconfigure_waits_for_the_hook_that_a_lost_run_left_behind(fleet: Instances) -> None:
+    lost = fleet.run("stuck", "gitlab_package", state="configured", poll_interval=1, timeout=1)
+    assert lost["failed"]
+    assert lost["timed_out"]
+    reconfigured = fleet.run("stuck", "gitlab_reconfigure", poll_interval=1)
+    assert reconfigured["diagnosis"]["cause"] == "bbm_unfinished"
+    jobs = "/var/lib/gitlab_fleet_upgrade/jobs"
+    hook_ended = float(fleet.sh("stuck", f"cut -d' ' -f2 {jobs}/gitlab_package/status"))
+    began = json.loads(fleet.sh("stuck", f"cat $(dirname {reconfigured['log']})/job.json"))["started_at"]
+    assert began >= hook_ended
+
+
 def test_apt_at_work_is_not_a_failing_hook(fleet: Instances) -> None:
     fleet.sh("stuck", HOLD_LOCK)
     try:
@@ -113,9 +125,10 @@ def test_apt_at_work_is_not_a_failing_hook(fleet: Instances) -> None:
 def test_once_the_cause_is_mended_the_package_becomes_configured(fleet: Instances, tmp_path: Path) -> None:
     assert session_has(fleet, "mended", "EXTERNAL_URL", tmp_path)
     fleet.sh("mended", "gitlab-ctl stop sidekiq; gitlab-ctl stop puma")
-    for module, options in (("bbm_finalize", {"all": True}), ("db_migrate", {})):
-        mended = fleet.run("mended", module, poll_interval=1, **options)
-        assert not mended["failed"], mended
+    finalized = fleet.run("mended", "bbm_finalize", all=True, poll_interval=1)
+    assert not finalized["failed"], finalized
+    migrated = fleet.run("mended", "db_migrate", poll_interval=1)
+    assert not migrated["failed"], migrated
     assert state(fleet, "mended") == HALF
 
     result = package(fleet, "mended")
