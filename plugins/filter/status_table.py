@@ -58,7 +58,7 @@ from ansible_collections.gitlab_fleet.upgrade.plugins.plugin_utils._progress imp
 NAME = "gitlab_fleet.upgrade.status_table"
 HEADER = ("INSTANCE", "VERSION", "SAFE", "MIGRATIONS")
 DONE = ("finished", "finalized")
-NEEDED = ("safe_to_upgrade", "reasons", "by_state", "migrations", "unfinished", "background_migrations")
+NEEDED = ("databases", "safe_to_upgrade", "reasons", "by_state", "migrations", "unfinished", "background_migrations")
 # The reason of a failure is shown in one line.
 LONGEST_REASON = 200
 
@@ -113,7 +113,10 @@ def _summary(result: Result, failure: str | None) -> str:
     pending = result["background_migrations"]["total"]
     if pending:
         parts.append(f"{pending} non-batched pending")
-    if not result["safe_to_upgrade"] and not result["unfinished"] and not pending:
+    down = sum(len(database.get("schema_migrations_down") or []) for database in result["databases"])
+    if down:
+        parts.append(f"{down} schema migration{'' if down == 1 else 's'} down")
+    if not result["safe_to_upgrade"] and not result["unfinished"] and not pending and not down:
         parts += [_one_line(str(reason)) for reason in result["reasons"]]
     return ", ".join(parts)
 

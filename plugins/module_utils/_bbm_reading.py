@@ -24,6 +24,7 @@ from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._instance imp
     Instance,
 )
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._instance import argument_spec as instance_options
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._schema_migrations import migration_files
 
 if t.TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
@@ -64,8 +65,10 @@ def read_status(module: AnsibleModule) -> dict[str, t.Any]:
     if module.params["database_backend"] == PSQL:
         argv, question = probe_command(module.params)
         return status_from_probe(instance.runner.run(argv, stdin=question).stdout, module.params)
+    files = _file_versions(instance.installation)
     readings = [
-        Reading(database, instance.session(database.name).read(PARTS)) for database in instance.topology.databases
+        Reading(database, instance.session(database.name).read(PARTS, migration_files=files))
+        for database in instance.topology.databases
     ]
     result = status(_version(instance), readings, Selection.from_options(module.params, instance.topology))
     return dict(result, commands=[])
@@ -73,6 +76,14 @@ def read_status(module: AnsibleModule) -> dict[str, t.Any]:
 
 def _installation(options: Options) -> Installation:
     return Installation.create(options["install_type"], options["rails_root"])
+
+
+def _file_versions(installation: Installation) -> str:
+    """Return the versions of the migration files, or nothing if GitLab's code is not on this host."""
+    try:
+        return " ".join(file.version for file in migration_files(installation.rails_root))
+    except GitLabError:
+        return ""
 
 
 def _version(instance: Instance) -> str | None:

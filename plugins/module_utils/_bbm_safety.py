@@ -34,12 +34,13 @@ def unsafe_reasons(
     background: t.Mapping[str, int] | None,
     unproven: t.Sequence[BatchedMigration],
     standbys: t.Sequence[str],
+    schema_down: t.Mapping[str, t.Sequence[str]],
 ) -> list[str]:
     """Say what keeps the instance from being upgraded; nothing only if everything is proven.
 
     ``background`` are the pending non-batched migrations by class, None if a database could not tell them.
     ``unproven`` are finished migrations of which nothing shows that they ran, ``standbys`` the databases that answered
-    from a standby.
+    from a standby, ``schema_down`` the versions of the installed code's schema migrations that are down, by database.
     """
     unfinished: dict[str, list[BatchedMigration]] = {}
     for migration in migrations:
@@ -75,7 +76,17 @@ def unsafe_reasons(
         f"the database {name} was read from a standby, which can lag behind; run this on the PostgreSQL primary"
         for name in standbys
     ]
+    reasons += [_down(name, versions) for name, versions in schema_down.items() if versions]
     return reasons
+
+
+def _down(database: str, versions: t.Sequence[str]) -> str:
+    noun = "schema migration" if len(versions) == 1 else "schema migrations"
+    rest = f" and {len(versions) - NAMED} more" if len(versions) > NAMED else ""
+    return (
+        f"{len(versions)} {noun} of {database} {'is' if len(versions) == 1 else 'are'} down:"
+        f" {', '.join(versions[:NAMED])}{rest}; run them (db_migrate, or the playbook roll_forward)"
+    )
 
 
 def _count(migrations: t.Sequence[BatchedMigration]) -> str:

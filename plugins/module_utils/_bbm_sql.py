@@ -198,6 +198,17 @@ WHERE m.status IN (3, 6)
   AND NOT EXISTS (SELECT FROM schema_migrations AS s WHERE s.version = '20260302103000')""",
 )
 
+# An upgrade that stopped half-way shows here even where all batched migrations are finished. The installed code's
+# files come as one text; without any (a database asked from elsewhere) nothing can be said.
+SCHEMA_DOWN = Part(
+    "schema_down",
+    ("schema_migrations",),
+    """
+SELECT CASE WHEN %(migration_files)s <> '' THEN coalesce(jsonb_agg(f.version ORDER BY f.version), '[]'::jsonb) ELSE 'null'::jsonb END
+FROM unnest(string_to_array(trim(%(migration_files)s), ' ')) AS f (version)
+WHERE NOT EXISTS (SELECT FROM schema_migrations AS s WHERE s.version = f.version)""",
+)
+
 PARTS = (
     GUARDS,
     SERVER,
@@ -210,4 +221,5 @@ PARTS = (
     MAX_RUNNING,
     BACKGROUND,
     UNPROVEN,
+    SCHEMA_DOWN,
 )

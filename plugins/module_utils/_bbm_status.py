@@ -151,6 +151,7 @@ def status(version: str | None, readings: t.Sequence[Reading], selection: Select
         background if all("background" in reading.answers for reading in readings) else None,
         unproven,
         [reading.database.name for reading in readings if reading.answers["server"]["standby"]],
+        {reading.database.name: reading.answers.get("schema_down") or [] for reading in readings},
     )
     by_state: dict[str, list[str]] = {}
     for migration in everything:
@@ -215,6 +216,7 @@ class _InDatabase:
             "dbname": self._database.dbname,
             "connections": list(self._database.connections),
             "migrations": counts,
+            "schema_migrations_down": self._answers.get("schema_down"),
         }
 
     def describe(self, migration: BatchedMigration) -> dict[str, t.Any]:

@@ -38,7 +38,7 @@ _REMEDIES: t.Mapping[str, str] = {
 # Asks everything in one trip: the version, the databases' names, and each database one script that comes on stdin.
 # It needs a POSIX shell, sed and awk. What is foreign (files, errors) is indented by "| ", so that only the probe
 # itself can write a mark; what psql prints is JSON or a mark of its own. Of database.yml only the lines that say where
-# the databases are leave the host, never a password.
+# the databases are leave the host, never a password. The versions of the migration files go to psql, not over the line.
 SCRIPT = r"""
 version_file=$1 database_yml=$2 names=$3
 shift 3
@@ -46,6 +46,8 @@ set -f
 export LC_ALL=C PGCLIENTENCODING=UTF8 PGCONNECT_TIMEOUT=10 PGAPPNAME=gitlab_fleet.upgrade
 cd /
 sql=$(cat)
+files=$(cd "${version_file%/VERSION}" 2>/dev/null && find db/migrate db/post_migrate -name '[0-9]*_*.rb' 2>/dev/null |
+  sed -n 's:^.*/\([0-9]\{14\}\)_[^/]*$:\1:p' | tr '\n' ' ')
 mark() { printf '@@probe %s\n' "$1"; }
 indent() { printf '%s\n' "$1" | sed 's/^/| /'; }
 mark begin
@@ -68,7 +70,7 @@ if [ -n "$database_yml" ]; then
 fi
 for name in $names; do
   mark "database $name"
-  { errors=$(printf '%s\n' "$sql" | "$@" -d "$name" 2>&1 >&3); } 3>&1
+  { errors=$(printf '\\set migration_files '\''%s'\''\n%s\n' "$files" "$sql" | "$@" -d "$name" 2>&1 >&3); } 3>&1
   rc=$?
   mark errors
   indent "$errors"

@@ -119,6 +119,13 @@ databases:
       description: The number of migrations by state.
       type: dict
       sample: {finished: 41, active: 2}
+    schema_migrations_down:
+      description:
+        - The versions of the installed code's schema migrations that are down, without their names; M(gitlab_fleet.upgrade.db_migrate_status) tells more.
+        - Null if GitLab's code is not on the host that was asked, so that nothing can be said.
+      type: list
+      elements: str
+      sample: ['20210707210916']
 migrations:
   description: The migrations that were selected, by database and row.
   type: list
@@ -372,7 +379,9 @@ background_migrations:
       type: int
       sample: 3
 safe_to_upgrade:
-  description: Whether it is proven that nothing blocks an upgrade. What could not be read counts as blocking.
+  description:
+    - Whether it is proven that nothing blocks an upgrade. What could not be read counts as blocking.
+    - Schema migrations count where their files are on the host that was asked; see RV(databases[].schema_migrations_down).
   type: bool
   returned: success
   sample: false

@@ -96,7 +96,8 @@ class _Fleet:
     def ways(self, size: int, forks: int) -> dict[str, t.Callable[[], object]]:
         """Return the three ways to ask ``size`` hosts."""
         hosts = sorted(self._variables)[:size]
-        question = _probe.question(PARTS)
+        # The probe adds this line on the host.
+        question = "\\set migration_files ''\n" + _probe.question(PARTS)
         command = f"{PSQL} -f - <<'SQL'\n{question}SQL"
         raw = self._folder / "raw.json"
         raw.write_text(

@@ -73,10 +73,10 @@ def host(cluster: Cluster, tmp_path: Path) -> t.Callable[[Version], Host]:
     return lambda version: Host(cluster, tmp_path, version)
 
 
-def by_network(cluster: Cluster, dbname: str, version: str) -> Result:
+def by_network(cluster: Cluster, dbname: str, version: str, files: str = "") -> Result:
     connection = cluster.connect(dbname)
     try:
-        answers = Psycopg2Session(connection, "main", dbname).read(PARTS)
+        answers = Psycopg2Session(connection, "main", dbname).read(PARTS, migration_files=files)
     finally:
         connection.close()
     return status(version, [Reading(topology_from_option({"main": dbname}).databases[0], answers)], Selection())
@@ -116,6 +116,28 @@ def test_every_version_reads_alike_by_psql_and_by_network(
     assert paused["job_arguments"] == [["a b", "c,d"], None, "\u2028\\n"]
     assert result["unfinished"] == ["main_1", "main_3"]
     assert result["safe_to_upgrade"] is False
+
+
+def test_schema_migrations_that_are_down_are_found_from_the_files(
+    cluster: Cluster, host: t.Callable[[Version], Host]
+) -> None:
+    dbname = cluster.create(
+        tables((14, 9))
+        + "CREATE TABLE IF NOT EXISTS schema_migrations (version varchar PRIMARY KEY);"
+        + "INSERT INTO schema_migrations VALUES ('20210617022324'), ('20991231235959');"
+    )
+    here = host((14, 9))
+    assert here.status({"main": dbname})["databases"][0]["schema_migrations_down"] is None
+    for name in ("migrate/20210617022324_up.rb", "post_migrate/20210709024048_down.rb", "migrate/20210101000000_down.rb"):
+        file = here.folder / "db" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    down = ["20210101000000", "20210709024048"]
+    result = here.status({"main": dbname})
+    assert result["databases"][0]["schema_migrations_down"] == down
+    assert result["safe_to_upgrade"] is False
+    files = "20210617022324 20210709024048 20210101000000"
+    assert by_network(cluster, dbname, here.version, files)["databases"] == result["databases"]
 
 
 def test_arguments_that_were_never_given(cluster: Cluster, host: t.Callable[[Version], Host]) -> None:

@@ -42,17 +42,18 @@ PAUSED = dict(
 )
 
 
-def result(*migrations: dict[str, t.Any], done: int = 3, pending: int = 0, **values: t.Any) -> dict[str, t.Any]:
+def result(*migrations: dict[str, t.Any], done: int = 3, pending: int = 0, down: t.Iterable[str] = (), **values: t.Any) -> dict[str, t.Any]:
     by_state: dict[str, list[str]] = {"finished": ["x"] * (done - 1), "finalized": ["x"]}
     for migration in migrations:
         by_state.setdefault(migration["state"], []).append(migration["id"])
     return {
         "gitlab_version": "14.2.7-ee",
+        "databases": [{"name": "main", "schema_migrations_down": list(down)}, {"name": "ci", "schema_migrations_down": None}],
         "by_state": by_state,
         "migrations": list(migrations),
         "unfinished": [migration["id"] for migration in migrations],
         "background_migrations": {"total": pending},
-        "safe_to_upgrade": not migrations and not pending,
+        "safe_to_upgrade": not migrations and not pending and not down,
         "reasons": [],
         "failed": False,
         **values,
@@ -67,6 +68,7 @@ def test_the_table() -> None:
             "lost": {"unreachable": True, "msg": "ssh:\n  no  route", "changed": False},
             "down": {"failed": False, "failed_when_result": False, "msg": "The database does not answer."},
             "never": {},
+            "half-way": result(down=["20210617022324", "20210709024048"], reasons=["said in the column already"]),
             "old": result(pending=4),
             "standby": result(safe_to_upgrade=False, reasons=["the database main was read from a standby"]),
         },
@@ -80,11 +82,12 @@ def test_the_table() -> None:
         "          ci_7       42 %     paused  BackfillX on projects  STALLED: it is paused: a; b",
         "down      ?          unknown  not read: The database does not answer.",
         "globex    17.8.7-ee  no       failed: It stopped, 3 done",
+        "half-way  14.2.7-ee  no       3 done, 2 schema migrations down",
         "lost      ?          unknown  unreachable: ssh: no route",
         "never     ?          unknown  not read: no result",
         "old       14.2.7-ee  no       3 done, 4 non-batched pending",
         "standby   14.2.7-ee  no       3 done, the database main was read from a standby",
-        "7 instances: 0 safe to upgrade, 4 not, 3 unknown",
+        "8 instances: 0 safe to upgrade, 5 not, 3 unknown",
     ]
 
 

@@ -192,6 +192,16 @@ def test_a_finished_row_asks_nothing_of_jobs() -> None:
     assert (shown["stalled"], shown["eta_basis"], shown["newest_job"]) == (False, None, None)
 
 
+@pytest.mark.parametrize(
+    ("down", "safe"), [(["20210617022324"], False), ([], True), (None, True)], ids=["down", "up", "no files to compare"]
+)
+def test_schema_migrations_that_are_down_are_not_safe(down: list[str] | None, safe: bool) -> None:
+    result = read("17.8.7-ee", answers(dict(ROW_16_3, id=1, status=3), schema_down=down))
+    assert result["safe_to_upgrade"] is safe
+    assert result["databases"][0]["schema_migrations_down"] == down
+    assert [reason for reason in result["reasons"] if "is down: 20210617022324" in reason] == result["reasons"]
+
+
 def test_the_rest_of_the_result() -> None:
     main = answers(
         dict(ROW_16_3, id=1, status=3),
@@ -202,7 +212,8 @@ def test_the_rest_of_the_result() -> None:
         },
         background={"Old": 2},
     )
-    ci = answers(dict(ROW_16_3, id=1, status=0), background={"Old": 1, "Other": 4}, flags={"ignored": []})
+    main["schema_down"] = [f"2021061702232{number}" for number in range(7)]
+    ci = answers(dict(ROW_16_3, id=1, status=0), background={"Old": 1, "Other": 4}, flags={"ignored": []}, schema_down=[])
     result = read("16.3.9-ee", main, ci, topology=TWO)
     assert result["databases"] == [
         {
@@ -210,9 +221,20 @@ def test_the_rest_of_the_result() -> None:
             "dbname": "gitlabhq_production",
             "connections": ["main"],
             "migrations": {"finished": 1, "active": 1, "failed": 1},
+            "schema_migrations_down": [f"2021061702232{number}" for number in range(7)],
         },
-        {"name": "ci", "dbname": "gitlabhq_production_ci", "connections": ["ci"], "migrations": {"paused": 1}},
+        {
+            "name": "ci",
+            "dbname": "gitlabhq_production_ci",
+            "connections": ["ci"],
+            "migrations": {"paused": 1},
+            "schema_migrations_down": [],
+        },
     ]
+    assert result["reasons"][-1] == (
+        "7 schema migrations of main are down: 20210617022320, 20210617022321, 20210617022322, 20210617022323,"
+        " 20210617022324 and 2 more; run them (db_migrate, or the playbook roll_forward)"
+    )
     assert result["unfinished"] == ["main_2", "main_3", "ci_1"]
     assert result["by_state"] == {
         "finished": ["main_1"],
@@ -234,6 +256,7 @@ def test_the_rest_of_the_result() -> None:
         "1 batched background migration is active",
         "1 batched background migration is failed",
         "non-batched background migrations are pending",
+        "7 schema migrations of main are down",
     ]
 
 
