@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import sys
 import tempfile
 import typing as t
 from pathlib import Path
@@ -111,7 +112,7 @@ def build(version: str, cache: Path) -> Path:
 def _lay_out(version: str, tree: Path) -> None:
     release = Release(version)
     shutil.copytree(FILES, tree, ignore=shutil.ignore_patterns("__pycache__"))
-    _call([str(APPLICATION / "bin/assemble"), version, str(tree / _RAILS)])
+    _call([sys.executable, str(APPLICATION / "bin/assemble"), version, str(tree / _RAILS)])
     for folder in ("log", "tmp"):
         shutil.rmtree(tree / _RAILS / folder, ignore_errors=True)
     (tree / _RAILS / "log").symlink_to("/var/log/gitlab/gitlab-rails")
@@ -142,6 +143,9 @@ def _yes(value: bool) -> str:
 
 
 def _call(argv: t.Sequence[str]) -> None:
-    answer = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    try:
+        answer = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    except FileNotFoundError as error:
+        raise BuildError(f"{argv[0]} is not on this machine: install Debian's dpkg package") from error
     if answer.returncode != 0:
         raise BuildError(f"{argv[0]} failed:\n{answer.stdout.strip()}")

@@ -44,7 +44,7 @@ class BuildError(Exception):
 def releases() -> tuple[str, ...]:
     """The versions the application can be laid out as, oldest first."""
     answer = subprocess.run(
-        [str(APPLICATION / "bin/assemble"), "--list"], stdout=subprocess.PIPE, text=True, check=True
+        [sys.executable, str(APPLICATION / "bin/assemble"), "--list"], stdout=subprocess.PIPE, text=True, check=True
     )
     return tuple(answer.stdout.split())
 
