@@ -95,7 +95,7 @@ def select(selection: Selection, migrations: t.Sequence[BatchedMigration]) -> li
     if selection.key is not None:
         found = [one for one in inside if _has(one, selection.key)]
         if not found:
-            raise _no_key(selection, migrations)
+            raise _no_key(selection.key, selection.database, migrations)
         return found
     if selection.id is not None:
         parse_id(selection.id)
@@ -215,9 +215,7 @@ def _has(migration: BatchedMigration, key: Key) -> bool:
     return mine[:3] == key[:3] and same_json(mine.job_arguments, key.job_arguments)
 
 
-def _no_key(selection: Selection, migrations: t.Sequence[BatchedMigration]) -> GitLabError:
-    wanted = selection.key
-    assert wanted is not None
+def _no_key(wanted: Key, database: str | None, migrations: t.Sequence[BatchedMigration]) -> GitLabError:
     near = sorted(
         (
             one
@@ -230,7 +228,7 @@ def _no_key(selection: Selection, migrations: t.Sequence[BatchedMigration]) -> G
             one.column_name != wanted.column_name,
         ),
     )
-    place = f" in the database {selection.database}" if selection.database else ""
+    place = f" in the database {database}" if database else ""
     return _not_found(f"There is no batched background migration {wanted}{place}.", near)
 
 

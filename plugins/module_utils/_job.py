@@ -19,6 +19,7 @@ One job is one directory, readable by root only:
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import fcntl
 import json
 import os
@@ -26,7 +27,6 @@ import re
 import shutil
 import time
 import typing as t
-from dataclasses import dataclass
 
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._errors import GitLabError
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._state import STATE_DIRECTORY
@@ -61,7 +61,7 @@ mv "$directory/status.new" "$directory/status"
 """
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Job:
     """One job as it stands.
 
@@ -198,9 +198,7 @@ class Jobs:
             target = f"{archive}/{name}.{time.strftime('%Y%m%dT%H%M%S', time.gmtime(job.started_at))}.{time.time_ns()}"
             os.rename(job.directory, target)
             self._forget_oldest(archive, name)
-        collected = self._load(name, target)
-        assert collected is not None
-        return collected
+        return dataclasses.replace(job, directory=target)
 
     def _directory(self, name: str) -> str:
         if not _NAME.match(name) or name == ARCHIVE:
