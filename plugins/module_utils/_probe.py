@@ -164,7 +164,7 @@ def _sections(output: str) -> dict[str, _Section]:
     errors = complete = False
     # Not splitlines: JSON may hold characters that it takes for the end of a line.
     for line in output.split("\n"):
-        word, _, rest = line[len(MARK) :].rstrip("\r").partition(" ") if line.startswith(MARK) else ("", "", line)
+        word, _blank, rest = line[len(MARK) :].rstrip("\r").partition(" ") if line.startswith(MARK) else ("", "", line)
         if word in ("version", "config", "database"):
             current, errors = sections.setdefault(f"{word} {rest}".strip(), _Section()), False
         elif word == "errors":
