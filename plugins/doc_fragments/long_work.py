@@ -14,6 +14,8 @@ notes:
   - The work runs on the host as a job of its own (a transient systemd unit, or a session where systemd does not run) that outlives the
     connection and the controller. Running the same task again attaches to it. What is known of it is in
     C(/var/lib/gitlab_fleet_upgrade/jobs), readable by root only; the output of the last ten runs is kept in C(archive) there.
+  - A connection that dies without a word, as behind a firewall that forgets it, is noticed by SSH's own keep-alive alone. Switch that on,
+    for example with C(ansible_ssh_extra_args) set to C(-o ServerAliveInterval=15).
 options:
   timeout:
     description:

@@ -42,6 +42,7 @@ class LongWorkAction(ActionBase):
     MODULE: t.ClassVar[str]
 
     def run(self, tmp: t.Any = None, task_vars: dict[str, t.Any] | None = None) -> Result:
+        self._supports_async = True
         self._display = Display()
         self._variables = task_vars or {}
         self._host: str = self._variables.get("inventory_hostname", "")

@@ -52,7 +52,10 @@ def playbook(host: Host, path: Path, **options: t.Any) -> Iterator[tuple[subproc
     with output.open("w") as file:
         process = subprocess.Popen(
             ["ansible-playbook", "-i", str(host.fleet._inventory), str(book)],
-            env=host.fleet._environment,
+            env={
+                **host.fleet._environment,
+                "ANSIBLE_SSH_EXTRA_ARGS": "-o ServerAliveInterval=2 -o ServerAliveCountMax=2",
+            },
             stdout=file,
             stderr=subprocess.STDOUT,
             start_new_session=True,
@@ -94,6 +97,20 @@ def test_a_lost_connection_is_survived(host: Host, tmp_path: Path) -> None:
     assert "connection lost, the work goes on" in text
     assert "connected again" in text
     assert f"SlowJob on taggings (main_{migration})" in text
+    ran_once(host, migration)
+
+
+def test_a_pulled_cable_is_survived(host: Host, tmp_path: Path) -> None:
+    migration = host.add("SlowJob", "taggings", "id", [3])
+    with playbook(host, tmp_path, migration=f"main_{migration}") as (process, output):
+        host.wait_until(lambda: working(host))
+        host.fleet._call("fleet.py", "cut", host.name)
+        host.wait_until(lambda: "connection lost, the work goes on" in output.read_text())
+        host.fleet._call("fleet.py", "mend", host.name)
+        host.wait_until(lambda: process.poll() is not None, 180)
+        text = output.read_text()
+    assert process.returncode == 0, text
+    assert "connected again" in text
     ran_once(host, migration)
 
 
