@@ -24,8 +24,10 @@ class OneJob:
     was lost in between.
     """
 
-    # The job's name on the host; two commands that must not run at once have the same.
+    # The job's name on the host.
     name: str
+    # The names of other jobs that must not run at the same time: they are waited for.
+    excludes: tuple[str, ...] = ()
 
     def __init__(self, jobs: Jobs, memory: dict[str, t.Any], argv: t.Sequence[str], cwd: str | None, check_mode: bool):
         self._jobs = jobs
@@ -65,6 +67,10 @@ class OneJob:
         if job is not None and job.status == RUNNING:
             self._take_up(job)
             return Waiting(self.name, job, "")
+        for other in () if self._check_mode else self.excludes:
+            busy = self._jobs.find(other)
+            if busy is not None and busy.status == RUNNING:
+                return Waiting(other, busy, "")
         watched = self._memory.pop("watched", False)
         if job is not None and not self._check_mode:
             job = self._jobs.collect(self.name)

@@ -126,8 +126,9 @@ def hook_output(output: str) -> str:
 class PackageJob(OneJob):
     """One run of C(dpkg --configure). After the last step C(result) has what it did."""
 
-    # The hook reconfigures, and two of those must not run at once.
-    name = ReconfigureJob.name
+    name = "gitlab_package"
+    # The hook reconfigures too.
+    excludes = (ReconfigureJob.name,)
 
     def __init__(
         self,

@@ -39,6 +39,7 @@ class ReconfigureJob(OneJob):
     """One run of C(gitlab-ctl reconfigure). After the last step C(result) has what it did."""
 
     name = "reconfigure"
+    excludes = ("gitlab_package",)
 
     def __init__(self, installation: Installation, jobs: Jobs, memory: dict[str, t.Any], check_mode: bool) -> None:
         if installation.install_type != OMNIBUS:

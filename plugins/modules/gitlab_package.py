@@ -90,7 +90,7 @@ log:
   description: The file on the host that has the command's whole output; null when it was not run. Its errors are in C(errors) beside it.
   type: str
   returned: when the command was over, also when it failed
-  sample: /var/lib/gitlab_fleet_upgrade/jobs/archive/reconfigure.20261120T072244.1795159793727774464/log
+  sample: /var/lib/gitlab_fleet_upgrade/jobs/archive/gitlab_package.20261120T072244.1795159793727774464/log
 log_tail:
   description: The end of that output.
   type: str
@@ -117,7 +117,7 @@ step:
   description: The job to wait for before the next step.
   type: dict
   returned: with O(wait=false), when there is more to do
-  sample: {id: reconfigure, job: reconfigure, text: ""}
+  sample: {id: gitlab_package, job: gitlab_package, text: ""}
 memory:
   description: What the next step needs to know, for O(memory).
   type: dict
