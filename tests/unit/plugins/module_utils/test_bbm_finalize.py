@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils import _rails_runner
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._bbm import BatchedMigration
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._bbm_finalize import (
-    FINALIZE_TASK,
     RUNNER,
     Key,
     Selection,
@@ -31,7 +30,7 @@ from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._bbm_finalize
     ways,
 )
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._errors import GitLabError
-from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._failure import Cause
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._failure import FINALIZE_TASK, Cause
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._gitlab import Installation
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._rake import parse_task
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._topology import Connection, build_topology

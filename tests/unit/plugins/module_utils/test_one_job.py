@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import time
 import typing as t
 from dataclasses import dataclass, field, replace
 
@@ -158,8 +159,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     def sleep(seconds: float) -> None:
         now[0] += max(seconds, 0.001)
 
-    monkeypatch.setattr(_long_work.time, "sleep", sleep)
-    monkeypatch.setattr(_long_work.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "sleep", sleep)
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
     return now
 
 

@@ -6,13 +6,13 @@
 
 from __future__ import annotations
 
+import time
 import typing as t
 from types import SimpleNamespace
 
 import pytest
 from ansible.errors import AnsibleConnectionFailure
 
-from ansible_collections.gitlab_fleet.upgrade.plugins.plugin_utils import _long_work
 from ansible_collections.gitlab_fleet.upgrade.plugins.plugin_utils._log_lines import MigrationLines
 from ansible_collections.gitlab_fleet.upgrade.plugins.plugin_utils._long_work import LongWorkAction
 
@@ -28,8 +28,8 @@ class Action(LongWorkAction):
         self.looks = looks
         self.called_with: list[dict[str, t.Any]] = []
         self.shown: list[str] = []
-        self._connection = SimpleNamespace(_shell=SimpleNamespace(tmpdir="/tmp/x"), reset=lambda: None)
-        self._task = SimpleNamespace(args=arguments, async_val=0)
+        self._connection = t.cast("t.Any", SimpleNamespace(_shell=SimpleNamespace(tmpdir="/tmp/x"), reset=lambda: None))
+        self._task = t.cast("t.Any", SimpleNamespace(args=arguments, async_val=0))
         self._options = {"timeout": 0, "poll_interval": 5, "max_connection_failures": 3}
         self._failures = 0
         self._lines = None
@@ -46,7 +46,7 @@ class Action(LongWorkAction):
         self.called_with.append(arguments)
         return t.cast("dict[str, t.Any]", self._next(self.calls))
 
-    def _low_level_execute_command(self, command: str) -> dict[str, str]:
+    def _low_level_execute_command(self, cmd: str, *_others: t.Any, **_more: t.Any) -> dict[str, str]:
         return {"stdout": self._next(self.looks)}
 
     @staticmethod
@@ -64,8 +64,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     def sleep(seconds: float) -> None:
         now[0] += seconds
 
-    monkeypatch.setattr(_long_work.time, "sleep", sleep)
-    monkeypatch.setattr(_long_work.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "sleep", sleep)
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
     return now
 
 
