@@ -23,6 +23,8 @@ from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._errors impor
 _BLANKS = frozenset(" \t\r\f\v")
 _TASK_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_:.-]*\Z")
 _TOKEN = re.compile(r"\\.|.")
+# One argument and what follows its comma.
+_ARGUMENT = re.compile(r"((?:\\.|[^\\,])*)(?:,(.*))?\Z")
 
 _RUNNER_HINT = "Send it through gitlab-rails runner instead, which gets its input as JSON."
 
@@ -46,15 +48,13 @@ def parse_arguments(text: str) -> list[str]:
     :raises GitLabError: ``text`` holds a newline; Rake would not see any argument.
     """
     _refuse_newline(text)
-    if not text:
-        return []
-    arguments: list[list[str]] = [[]]
-    for token in _TOKEN.findall(text):
-        if token == ",":
-            arguments.append([])
-        else:
-            arguments[-1].append(token)
-    return [_value(tokens) for tokens in arguments]
+    arguments: list[str] = []
+    rest: str | None = text or None
+    while rest is not None:
+        # The first place that matches, as in Rake: a backslash that escapes nothing makes it begin anew further on.
+        argument, rest = next(_ARGUMENT.finditer(rest)).groups()
+        arguments.append(_value(_TOKEN.findall(argument)))
+    return arguments
 
 
 def parse_task(text: str) -> tuple[str, list[str]]:
@@ -127,9 +127,6 @@ def _quote(argument: str) -> str:
 
 
 def _value(tokens: list[str]) -> str:
-    # A backslash that escapes nothing ends the text; Rake's pattern then skips the whole argument.
-    if tokens[-1:] == ["\\"]:
-        return ""
     while tokens and tokens[0] in _BLANKS:
         del tokens[0]
     while tokens and tokens[-1] in _BLANKS:

@@ -130,12 +130,15 @@ def test_finalize_parses_the_same_job_arguments(tasks: Server, value: list[t.Any
 @example("a\\")
 @example("x, a b\\")
 @example("\\ a\\ \\  ,")
+@example("\\,\\")
+@example("\\\\\\,b\\")
 def test_parse_arguments_reads_what_rake_reads(parser: Server, text: str) -> None:
     assert parser.ask(f"show[{text}]") == ["show", _rake.parse_arguments(text)]
 
 
 @settings(max_examples=1000, deadline=None)
 @given(st.text(st.sampled_from("ab[],\\ "), max_size=10))
+@example(",[\\,\\]")
 def test_parse_task_reads_what_rake_reads(parser: Server, text: str) -> None:
     assert parser.ask(text) == list(_rake.parse_task(text))
 
