@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 import typing as t
 
+from . import chance
+
 Recording = dict[str, t.Any]
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?\+00:00")
@@ -17,12 +19,6 @@ SOCKET = re.compile(r'socket "[^"]*/pg/\.s\.PGSQL')
 BACKTRACE = re.compile(r"\s*(?:from )?\S+:\d+:in [`'].*")
 LOCATION = re.compile(r"^\S+:\d+:in `[^']*': ")
 SOURCE = re.compile(r"(uninitialized constant \S+\n\n)(?!<source line>).*\n *\^+.*")
-# Rows that a job which was stopped half-way had copied: within the second batch of three.
-HALF_WAY = range(20_001, 40_000)
-# The last job decides: how long it took is a matter of the machine.
-LAST_BATCH_SIZE = {"finalize_optimizer_active": range(4_296, 5_156)}
-# Which of two processes takes which batch, and whether both take the same, is chance.
-RACES = ("finalize_two_at_once",)
 SHOWN_AT_EACH_END = 6
 TRANSITION = "BatchedJob transition"
 
@@ -75,40 +71,14 @@ def plain_state(state: t.Any, recorded: t.Any) -> t.Any:
     return plain
 
 
-def half_way(state: t.Any) -> t.Any:
-    """A summary taken after a signal: the number only has to lie in the batch that was stopped."""
-    summary = state.get("events_summary", {}) if isinstance(state, dict) else {}
-    if summary.get("rows_with_id_copied") in HALF_WAY:
-        return {**state, "events_summary": {**summary, "rows_with_id_copied": "<half way>"}}
-    return state
-
-
-def without_race(state: Recording) -> Recording:
-    """What two processes at once must leave whatever the order: which ranges ended how."""
-    jobs = state["batched_background_migration_jobs"]
-    ranges = sorted({(job["min_value"], job["max_value"], job["status"]) for job in jobs})
-    return {
-        "batched_background_migrations": state["batched_background_migrations"],
-        "ranges": ranges,
-        "events_summary": state["events_summary"],
-    }
-
-
-def without_last_size(name: str, state: t.Any) -> t.Any:
-    """The state, its batch_size only known to lie in a range where the optimizer had worked."""
-    if name not in LAST_BATCH_SIZE:
-        return state
-    migrations = state["batched_background_migrations"]
-    sized = [{**row, "batch_size": row["batch_size"] in LAST_BATCH_SIZE[name]} for row in migrations]
-    return {**state, "batched_background_migrations": sized}
-
-
 def log_messages(lines: list[Recording] | None) -> list[str]:
     """Messages of application_json.log, without the transitions."""
     return [line["message"] for line in lines or [] if line.get("message") and line["message"] != TRANSITION]
 
 
-def step_differences(recorded: Recording, played: Recording, *, interrupted: bool) -> dict[str, tuple[t.Any, t.Any]]:
+def step_differences(
+    name: str, recorded: Recording, played: Recording, *, interrupted: bool
+) -> dict[str, tuple[t.Any, t.Any]]:
     found = {}
 
     def compare(field: str, expected: t.Any, actual: t.Any) -> None:
@@ -117,12 +87,12 @@ def step_differences(recorded: Recording, played: Recording, *, interrupted: boo
 
     if "exit_code" in recorded:
         compare("exit_code", recorded["exit_code"], played["exit_code"])
-        compare("stdout", plain_text(recorded["stdout"]), plain_text(played["stdout"]))
+        compare("stdout", *(chance.reduced_output(name, plain_text(side["stdout"])) for side in (recorded, played)))
         compare("stderr", error_text(recorded["stderr"]), error_text(played["stderr"]))
     if "after_step" in recorded:
         expected, actual = recorded["after_step"], plain_state(played["after_step"], recorded["after_step"])
         if interrupted:
-            expected, actual = half_way(expected), half_way(actual)
+            expected, actual = chance.half_way(expected), chance.half_way(actual)
         compare("rows", expected, actual)
     if "schema_migrations_after" in recorded:
         compare("schema_migrations", recorded["schema_migrations_after"], played["schema_migrations_after"])
@@ -137,12 +107,10 @@ def differences(recording: Recording, outcome: Recording) -> dict[str, tuple[t.A
     several = "steps" in recording
     for index, (recorded, played) in enumerate(zip(recording.get("steps", [recording]), outcome["steps"], strict=True)):
         interrupted = (several and "SIG" in str(recorded.get("note"))) or "did not end" in str(recorded.get("note"))
-        for field, values in step_differences(recorded, played, interrupted=interrupted).items():
+        for field, values in step_differences(recording["name"], recorded, played, interrupted=interrupted).items():
             found[f"{index}.{field}" if several else field] = values
     expected, actual = recording["after"], plain_state(outcome["after"], recording["after"])
-    expected, actual = without_last_size(recording["name"], expected), without_last_size(recording["name"], actual)
-    if recording["name"] in RACES:
-        expected, actual = without_race(expected), without_race(actual)
+    expected, actual = (chance.reduced_state(recording["name"], state) for state in (expected, actual))
     if expected != actual:
         found["after"] = (expected, actual)
     if "application_json_log" in recording:
@@ -150,6 +118,9 @@ def differences(recording: Recording, outcome: Recording) -> dict[str, tuple[t.A
         if messages != log_messages(outcome["log"]):
             found["log"] = (messages, log_messages(outcome["log"]))
         transitions = sum(line.get("message") == TRANSITION for line in outcome["log"])
-        if recording["application_json_log_transitions"] != transitions and recording["name"] not in RACES:
+        if (
+            chance.counts_transitions(recording["name"])
+            and recording["application_json_log_transitions"] != transitions
+        ):
             found["transitions"] = (recording["application_json_log_transitions"], transitions)
     return found

@@ -31,7 +31,7 @@ def as_replayed(recorded: dict[str, t.Any]) -> dict[str, t.Any]:
     transitions = recorded.get("application_json_log_transitions", 0)
     log = [
         *(recorded.get("application_json_log") or []),
-        *({"message": "BatchedJob transition"} for _ in range(transitions)),
+        *({"message": "BatchedJob transition"} for number in range(transitions)),
     ]
     return copy.deepcopy({"name": recorded["name"], "steps": steps, "after": recorded["after"], "log": log})
 

@@ -16,7 +16,9 @@ from .cluster import Cluster, Row
 from .processes import Ended, Process
 from .scenarios import Recording, Scenario, scenario_of
 
-HALF_A_SECOND_BATCH = 24_000
+IN_SECOND_BATCH = 21_000
+# seconds
+PATIENCE = 60
 
 
 class Player:
@@ -34,7 +36,7 @@ class Player:
         steps = recording.get("steps", [recording])
         played = (
             self._together(steps, scenario)
-            if scenario.together is not None
+            if scenario.together
             else [self._step(index, step, recording, scenario) for index, step in enumerate(steps)]
         )
         return {
@@ -81,9 +83,20 @@ class Player:
     def _later(self, seconds: float, statement: str) -> None:
         """Runs a statement some seconds after the process has reached the database."""
         database = self._databases["main"]
-        while not self._cluster.sql("postgres", f"SELECT 1 FROM pg_stat_activity WHERE datname = '{database}'"):
-            time.sleep(0.1)
+        self._await(f"SELECT 1 FROM pg_stat_activity WHERE datname = '{database}'", "postgres")
         threading.Timer(seconds, lambda: self._cluster.sql(database, statement)).start()
+
+    def _await(self, query: str, database: str) -> None:
+        """Waits until a query finds something
+
+        Raises:
+            TimeoutError: it did not within a minute.
+        """
+        until = time.monotonic() + PATIENCE
+        while not self._cluster.sql(database, f"{query};"):
+            if time.monotonic() > until:
+                raise TimeoutError(query)
+            time.sleep(0.1)
 
     def _interrupt(self, process: Process, scenario: Scenario) -> None:
         assert scenario.interruption
@@ -94,13 +107,13 @@ class Player:
             process.send_when(scenario.interruption.signal, self._in_second_batch, scenario.limit)
 
     def _in_second_batch(self) -> bool:
-        return rows.copied_events(self._cluster, self._databases["main"]) >= HALF_A_SECOND_BATCH
+        return rows.copied_events(self._cluster, self._databases["main"]) >= IN_SECOND_BATCH
 
     def _together(self, steps: list[Row], scenario: Scenario) -> list[Row]:
         processes: list[Process] = []
         for step in steps:
-            if processes and scenario.together:
-                time.sleep(scenario.together)
+            if processes and scenario.behind_a_job:
+                self._await("SELECT 1 FROM batched_background_migration_jobs WHERE status = 1", self._databases["main"])
             processes.append(self._start(step, scenario))
         return [
             self._outcome(process.finish(scenario.limit), step) for process, step in zip(processes, steps, strict=True)

@@ -35,7 +35,6 @@ class Process:
         if terminal:
             command = ["script", "-qefc", shlex.join(command), "/dev/null"]
         source = subprocess.PIPE if stdin is not None else subprocess.DEVNULL
-        self._stdin = stdin
         self._process = subprocess.Popen(
             command,
             cwd=cwd,
@@ -46,11 +45,17 @@ class Process:
             text=True,
             start_new_session=True,
         )
+        if stdin is not None:
+            assert self._process.stdin
+            self._process.stdin.write(stdin)
+            self._process.stdin.close()
+            # communicate() would write to it again
+            self._process.stdin = None
 
     def finish(self, limit: float) -> Ended:
         """Waits for the end, but not longer than `limit` seconds."""
         try:
-            stdout, stderr = self._process.communicate(self._stdin, timeout=limit)
+            stdout, stderr = self._process.communicate(timeout=limit)
         except subprocess.TimeoutExpired:
             self._process.kill()
             stdout, stderr = self._process.communicate()

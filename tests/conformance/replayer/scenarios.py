@@ -71,8 +71,10 @@ class Scenario:
     # seconds after which a step that does not end is killed
     limit: float = 60
     interruption: Interruption | None = None
-    # steps that start together, the later ones so many seconds after the first
-    together: float | None = None
+    # steps that run at the same time
+    together: bool = False
+    # of these the later ones start once the first has a job running
+    behind_a_job: bool = False
     # SQL and the second of the run at which it comes
     meanwhile: tuple[float, str] | None = None
     files: dict[str, str] = field(default_factory=dict)
@@ -85,7 +87,7 @@ SIGNALS = {
     "finalize_sigkill_then_job_marked_failed": Interruption(signal.SIGKILL),
     "finalize_busy_wait_cpu": Interruption(signal.SIGTERM, after_seconds=14),
 }
-TOGETHER = {"finalize_two_at_once": 0.0, "finalize_while_worker_runs": 3.0, "finalize_while_worker_runs_short": 3.0}
+TOGETHER = ("finalize_two_at_once", "finalize_while_worker_runs", "finalize_while_worker_runs_short")
 WAIT_INTERVALS = {
     "wait_interval_empty": "",
     "wait_interval_fraction": "1.5",
@@ -117,7 +119,8 @@ def scenario_of(recording: Recording) -> Scenario:
         terminal=name.endswith("_tty"),
         limit=LIMITS.get(name, 60),
         interruption=SIGNALS.get(name),
-        together=TOGETHER.get(name),
+        together=name in TOGETHER,
+        behind_a_job="while_worker" in name,
         files=migration_files(recording),
     )
     if name.startswith("wait_"):
