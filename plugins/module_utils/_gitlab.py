@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-import typing as t
 from dataclasses import dataclass
 
 OMNIBUS = "omnibus"

@@ -104,7 +104,8 @@ class Instance:
             return PsqlSession(self.runner, self.installation, name, dbname)
         if PSYCOPG2_IMPORT_ERROR is not None:
             raise GitLabError(
-                missing_required_lib("psycopg2", reason="for database_backend: psycopg2"), exception=PSYCOPG2_IMPORT_ERROR
+                missing_required_lib("psycopg2", reason="for database_backend: psycopg2"),
+                exception=PSYCOPG2_IMPORT_ERROR,
             )
         try:
             connection = psycopg2.connect(

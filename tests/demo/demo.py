@@ -78,7 +78,9 @@ def unfinished() -> list[str]:
     """Ask the databases and Rake themselves which migrations are not done."""
     found = []
     for host in INSTANCES:
-        for database in psql(host, "postgres", "SELECT datname FROM pg_database WHERE datname LIKE 'gitlabhq%'").split():
+        for database in psql(
+            host, "postgres", "SELECT datname FROM pg_database WHERE datname LIKE 'gitlabhq%'"
+        ).split():
             left = psql(host, database, "SELECT count(*) FROM batched_background_migrations WHERE status NOT IN (3, 6)")
             if left != "0":
                 found.append(f"{host}: {left} batched background migrations of {database} are unfinished")
@@ -98,7 +100,9 @@ def problems() -> list[str]:
             found.append(f"{host}: not ready: {ready}")
     for table, pairs in COPIED.items():
         for left, right in pairs:
-            wrong = psql("acme", "gitlabhq_production", f"SELECT count(*) FROM {table} WHERE {left} IS DISTINCT FROM {right}")
+            wrong = psql(
+                "acme", "gitlabhq_production", f"SELECT count(*) FROM {table} WHERE {left} IS DISTINCT FROM {right}"
+            )
             if wrong != "0":
                 found.append(f"acme: {wrong} rows of {table} have another value in {right} than in {left}")
     return found
@@ -115,7 +119,7 @@ def main() -> int:
     images = build(INSTANCES.values())
     testbed("fleet.py", "down")
     try:
-        for host, image in zip(INSTANCES, images):
+        for host, image in zip(INSTANCES, images, strict=True):
             testbed("fleet.py", "up", host, "--image", image)
         with tempfile.TemporaryDirectory() as folder:
             hosts = pathlib.Path(folder, "hosts.yml")
@@ -125,7 +129,11 @@ def main() -> int:
             rolled = playbook("roll_forward", hosts)
         say("Asking the databases and web pages themselves")
         found = problems()
-        print("\n".join(found) if found else "Every migration is finished and up, every row is copied, every page answers.")
+        print(
+            "\n".join(found)
+            if found
+            else "Every migration is finished and up, every row is copied, every page answers."
+        )
         stuck = {line.partition(":")[0] for line in before}
         found += [f"{host} was not stuck at the start" for host in INSTANCES if host not in stuck]
         if rolled != 0:

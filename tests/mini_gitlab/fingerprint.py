@@ -45,7 +45,9 @@ def tables() -> dict[str, str]:
 def services() -> dict[str, str]:
     """Return the state of every service, with the process but without the seconds."""
     status = subprocess.run(["/opt/gitlab/bin/gitlab-ctl", "status"], check=False, capture_output=True, text=True)
-    return {line.split(":")[1].strip(): re.sub(r" \d+s", "", line) for line in status.stdout.splitlines() if ":" in line}
+    return {
+        line.split(":")[1].strip(): re.sub(r" \d+s", "", line) for line in status.stdout.splitlines() if ":" in line
+    }
 
 
 def files() -> dict[str, str]:

@@ -128,7 +128,11 @@ def test_schema_migrations_that_are_down_are_found_from_the_files(
     )
     here = host((14, 9))
     assert here.status({"main": dbname})["databases"][0]["schema_migrations_down"] is None
-    for name in ("migrate/20210617022324_up.rb", "post_migrate/20210709024048_down.rb", "migrate/20210101000000_down.rb"):
+    for name in (
+        "migrate/20210617022324_up.rb",
+        "post_migrate/20210709024048_down.rb",
+        "migrate/20210101000000_down.rb",
+    ):
         file = here.folder / "db" / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.touch()

@@ -205,11 +205,12 @@ def test_two_starts_at_once_are_one_job(tmp_path: Path) -> None:
     context = multiprocessing.get_context("fork")
     barrier, answers = context.Barrier(4), context.Queue()
     starters = [
-        context.Process(target=start_in_a_process_of_its_own, args=(root, argv, barrier, answers)) for _ in range(4)
+        context.Process(target=start_in_a_process_of_its_own, args=(root, argv, barrier, answers))
+        for number in range(barrier.parties)
     ]
     for starter in starters:
         starter.start()
-    times = {answers.get(timeout=20) for _ in starters}
+    times = {answers.get(timeout=20) for starter in starters}
     for starter in starters:
         starter.join()
     assert len(times) == 1

@@ -87,7 +87,13 @@ def test_both_sources_give_the_same_result(hosts: Instances, host: str) -> None:
     last = list(DATABASES[host])[-1]
     forget(hosts, host, CREATE_LFS_OBJECTS, last)
     hosts.sql(host, "INSERT INTO schema_migrations (version) VALUES ('-5'), ('20991231235959')", DATABASES[host][last])
-    cases = [{}, {"source": "rake"}, {"state": ["down"], "limit": 1}, {"limit": 2}, {"limit": 0}]
+    cases: list[dict[str, t.Any]] = [
+        {},
+        {"source": "rake"},
+        {"state": ["down"], "limit": 1},
+        {"limit": 2},
+        {"limit": 0},
+    ]
     by_sql, by_rake, filtered, newest, none = hosts.run_each(host, "db_migrate_status", cases)
     assert not by_rake["failed"], by_rake
     for key in ("gitlab_version", "migrations", "down", "no_file", "all_up"):

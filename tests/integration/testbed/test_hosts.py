@@ -41,7 +41,9 @@ class Fleet:
         return subprocess.Popen([PROGRAM, *arguments], env=self.environment, text=True, start_new_session=True)
 
     def run(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-        return subprocess.run([PROGRAM, *arguments], env=self.environment, text=True, capture_output=True, input=stdin)
+        return subprocess.run(
+            [PROGRAM, *arguments], env=self.environment, text=True, capture_output=True, input=stdin, check=False
+        )
 
     def __call__(self, *arguments: str) -> str:
         done = self.run(*arguments)
@@ -218,7 +220,7 @@ def test_a_killed_host_is_unreachable_and_leaves_no_process(fleet: Fleet) -> Non
     fleet("kill", "a")
     assert fleet.ssh("a", "true", seconds=2).returncode == 255
     assert fleet.ssh("b", "true").returncode == 0
-    assert subprocess.run(["pgrep", "-f", "sleep 98765"]).returncode == 1
+    assert subprocess.run(["pgrep", "-f", "sleep 98765"], check=False).returncode == 1
     assert fleet.run("exec", "a", "--", "true").stderr.strip().endswith("start a")
 
 
@@ -364,7 +366,7 @@ def test_down_removes_everything_that_a_killed_creator_left(fleet: Fleet) -> Non
         bridges.add(fleet.bridge())
         fleet("down")
         assert fleet.bridge() is None
-        assert until(lambda: subprocess.run(["pgrep", "-f", f"fleets/{fleet.name}/"]).returncode == 1)
+        assert until(lambda: subprocess.run(["pgrep", "-f", f"fleets/{fleet.name}/"], check=False).returncode == 1)
     assert bridges != {None}, "each creator was killed before it made anything"
     left = [name for name in fleet.interfaces() if name.partition("h")[0] in bridges]
     assert left == []

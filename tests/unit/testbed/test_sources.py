@@ -59,7 +59,7 @@ def test_lines(line: str, expected: list[str]) -> None:
     [("Types: deb\n", "Types: deb-src\n"), ("Types: deb\n", "Types: deb\nEnabled: no\n"), ("main contrib", "contrib")],
 )
 def test_stanzas_that_are_left_out(change: tuple[str, str]) -> None:
-    stanza = DEB822.split("\n\n")[0]
+    stanza = DEB822.partition("\n\n")[0]
     assert debian_sources({"a.sources": stanza}, "bookworm")
     assert debian_sources({"a.sources": stanza.replace(*change)}, "bookworm") == []
 

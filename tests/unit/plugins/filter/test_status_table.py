@@ -42,13 +42,18 @@ PAUSED = dict(
 )
 
 
-def result(*migrations: dict[str, t.Any], done: int = 3, pending: int = 0, down: t.Iterable[str] = (), **values: t.Any) -> dict[str, t.Any]:
+def result(
+    *migrations: dict[str, t.Any], done: int = 3, pending: int = 0, down: t.Iterable[str] = (), **values: t.Any
+) -> dict[str, t.Any]:
     by_state: dict[str, list[str]] = {"finished": ["x"] * (done - 1), "finalized": ["x"]}
     for migration in migrations:
         by_state.setdefault(migration["state"], []).append(migration["id"])
     return {
         "gitlab_version": "14.2.7-ee",
-        "databases": [{"name": "main", "schema_migrations_down": list(down)}, {"name": "ci", "schema_migrations_down": None}],
+        "databases": [
+            {"name": "main", "schema_migrations_down": list(down)},
+            {"name": "ci", "schema_migrations_down": None},
+        ],
         "by_state": by_state,
         "migrations": list(migrations),
         "unfinished": [migration["id"] for migration in migrations],

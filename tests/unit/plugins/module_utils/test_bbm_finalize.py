@@ -48,33 +48,30 @@ def version(text: str) -> GitLabVersion:
     return GitLabVersion.parse(text)
 
 
-def migration(
-    row_id: int = 85,
-    database: str = "main",
-    status: int = 1,
-    class_name: str = COPY,
-    table: str = "push_event_payloads",
-    column: str = "event_id",
-    arguments: t.Any = EVENT_ID,
-) -> BatchedMigration:
+def migration(row_id: int = 85, database: str = "main", **columns: t.Any) -> BatchedMigration:
     row = {
         "id": row_id,
-        "status": status,
-        "job_class_name": class_name,
-        "table_name": table,
-        "column_name": column,
-        "job_arguments": arguments,
+        "status": 1,
+        "job_class_name": COPY,
+        "table_name": "push_event_payloads",
+        "column_name": "event_id",
+        "job_arguments": EVENT_ID,
+        **columns,
     }
     return BatchedMigration.from_row(database, row)
 
 
 ALL = [
-    migration(1, status=3, table="events", column="id", arguments=[["id"], ["id_convert_to_bigint"]]),
-    migration(2, status=6, class_name="BackfillX", table="projects", column="id", arguments=[]),
-    migration(3, status=4, class_name="BackfillY", table="projects", column="id", arguments=[None, "up"]),
+    migration(1, status=3, table_name="events", column_name="id", job_arguments=[["id"], ["id_convert_to_bigint"]]),
+    migration(2, status=6, job_class_name="BackfillX", table_name="projects", column_name="id", job_arguments=[]),
+    migration(
+        3, status=4, job_class_name="BackfillY", table_name="projects", column_name="id", job_arguments=[None, "up"]
+    ),
     migration(85),
-    migration(3, "ci", status=0, class_name="BackfillZ", table="ci_builds", column="id", arguments=[]),
-    migration(4, "ci", status=5, class_name="BackfillX", table="projects", column="id", arguments=[]),
+    migration(
+        3, "ci", status=0, job_class_name="BackfillZ", table_name="ci_builds", column_name="id", job_arguments=[]
+    ),
+    migration(4, "ci", status=5, job_class_name="BackfillX", table_name="projects", column_name="id", job_arguments=[]),
 ]
 
 
@@ -162,7 +159,7 @@ def test_json_is_the_same_after_a_round_trip(value: t.Any) -> None:
 
 @given(st.lists(JSON, max_size=4))
 def test_the_task_carries_any_arguments_of_a_row(arguments: list[t.Any]) -> None:
-    row = migration(arguments=arguments)
+    row = migration(job_arguments=arguments)
     way = ways(row, ONE, version("17.8.7"), [])[0]
     argv = command(way, row, Installation.create("omnibus"))
     name, (class_name, table, column, text) = parse_task(argv[1])
@@ -173,7 +170,7 @@ def test_the_task_carries_any_arguments_of_a_row(arguments: list[t.Any]) -> None
 
 @given(st.lists(JSON, max_size=4))
 def test_the_runner_gets_row_and_configuration_as_json(arguments: list[t.Any]) -> None:
-    row = migration(10, "ci", arguments=arguments)
+    row = migration(10, "ci", job_arguments=arguments)
     argv = command(RUNNER, row, Installation.create("omnibus"))
     assert argv[:-2] == ["/opt/gitlab/bin/gitlab-rails", "runner", "-e", "production"]
     assert argv[-2] == _rails_runner.FINALIZE
@@ -232,13 +229,13 @@ def test_a_finalized_twin_in_the_same_database_is_never_risked() -> None:
 
 @pytest.mark.parametrize("arguments", [None, "[]", "text"])
 def test_arguments_that_are_no_list_go_through_the_runner_as_they_are_stored(arguments: t.Any) -> None:
-    row = migration(arguments=arguments)
+    row = migration(job_arguments=arguments)
     assert ways(row, ONE, version("14.2.7"), []) == [RUNNER]
     assert json.loads(command(RUNNER, row, Installation.create("omnibus"))[-1])["job_arguments"] == arguments
 
 
 def test_a_name_that_rake_cannot_carry_goes_through_the_runner() -> None:
-    assert ways(migration(table="odd\nname"), ONE, version("17.8.7"), []) == [RUNNER]
+    assert ways(migration(table_name="odd\nname"), ONE, version("17.8.7"), []) == [RUNNER]
 
 
 def test_14_0_has_no_task_and_no_engine_that_could_finalize() -> None:

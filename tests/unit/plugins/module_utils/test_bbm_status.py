@@ -213,7 +213,9 @@ def test_the_rest_of_the_result() -> None:
         background={"Old": 2},
     )
     main["schema_down"] = [f"2021061702232{number}" for number in range(7)]
-    ci = answers(dict(ROW_16_3, id=1, status=0), background={"Old": 1, "Other": 4}, flags={"ignored": []}, schema_down=[])
+    ci = answers(
+        dict(ROW_16_3, id=1, status=0), background={"Old": 1, "Other": 4}, flags={"ignored": []}, schema_down=[]
+    )
     result = read("16.3.9-ee", main, ci, topology=TWO)
     assert result["databases"] == [
         {

@@ -44,7 +44,10 @@ def session(runner: Answering) -> PsqlSession:
 
 
 def test_placeholders_become_psql_variables() -> None:
-    assert for_psql("a = %(id)s AND b LIKE '50%%' AND c::jsonb = %(arguments)s") == "a = :'id' AND b LIKE '50%' AND c::jsonb = :'arguments'"
+    assert (
+        for_psql("a = %(id)s AND b LIKE '50%%' AND c::jsonb = %(arguments)s")
+        == "a = :'id' AND b LIKE '50%' AND c::jsonb = :'arguments'"
+    )
 
 
 def test_parameters_reach_psql_as_values_and_never_as_sql() -> None:
@@ -64,7 +67,10 @@ def test_script_asks_only_where_the_tables_are_and_only_reads() -> None:
 
 
 def test_answers_are_read_by_part() -> None:
-    assert parse_script_output('noise\n@@part a\n\n{"x": [1, null]}\n@@part b\n[]\n') == {"a": {"x": [1, None]}, "b": []}
+    assert parse_script_output('noise\n@@part a\n\n{"x": [1, null]}\n@@part b\n[]\n') == {
+        "a": {"x": [1, None]},
+        "b": [],
+    }
 
 
 def test_a_part_without_an_answer_is_absent() -> None:
@@ -92,7 +98,9 @@ def test_a_part_without_an_answer_is_absent() -> None:
             "become: true",
             id="not configured: the text is on stdout",
         ),
-        pytest.param(3, "", 'psql:<stdin>:2: ERROR:  relation "x" does not exist', "refused the query", "", id="SQL error"),
+        pytest.param(
+            3, "", 'psql:<stdin>:2: ERROR:  relation "x" does not exist', "refused the query", "", id="SQL error"
+        ),
     ],
 )
 def test_psql_errors_say_what_to_do(rc: int, stdout: str, stderr: str, message: str, remedy: str) -> None:

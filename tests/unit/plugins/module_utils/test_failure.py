@@ -545,7 +545,7 @@ def test_texts(text: str, cause: Cause, details: dict[str, t.Any]) -> None:
 
 
 def test_every_cause_is_reached_by_a_text() -> None:
-    reached = {cause for _, cause, _ in TEXTS} | {cause for causes in RECORDED.values() for cause in causes}
+    reached = {cause for text, cause, details in TEXTS} | {cause for causes in RECORDED.values() for cause in causes}
     assert reached == set(Cause)
 
 
@@ -663,7 +663,7 @@ def test_the_class_of_the_job_that_raised_is_that_of_its_file() -> None:
     assert found == {name: Configuration(class_name) for name, class_name in names.items()}
 
 
-FRAGMENTS = [fragment for text, _, _ in TEXTS for fragment in text.split("\n")] + [
+FRAGMENTS = [fragment for text, cause, details in TEXTS for fragment in text.split("\n")] + [
     HEAD,
     "'active':\t{:job_class_name=>",
     "[" * 200,

@@ -114,7 +114,9 @@ def test_unknown_connection_is_refused_with_the_known_ones() -> None:
         topology.find("sec")
 
 
-@pytest.mark.parametrize("text", ["", "production: *default\n", "development:\n  database: x\n", "production:\n  geo:\n    host: x\n"])
+@pytest.mark.parametrize(
+    "text", ["", "production: *default\n", "development:\n  database: x\n", "production:\n  geo:\n    host: x\n"]
+)
 def test_nothing_readable_is_an_error_that_names_the_option(text: str) -> None:
     with pytest.raises(GitLabError, match="option databases"):
         parse_database_yml(text)
@@ -130,7 +132,9 @@ NAMES = st.from_regex(r"[a-z][a-z0-9_]{0,20}", fullmatch=True)
 
 @given(st.dictionaries(NAMES, NAMES, min_size=1, max_size=5))
 def test_every_connection_that_is_written_is_read(databases: dict[str, t.Any]) -> None:
-    text = "production:\n" + "".join(f"  {name}:\n    adapter: postgresql\n    database: {database}\n" for name, database in databases.items())
+    text = "production:\n" + "".join(
+        f"  {name}:\n    adapter: postgresql\n    database: {database}\n" for name, database in databases.items()
+    )
     assert {(entry.name, entry.database) for entry in parse_database_yml(text)} == set(databases.items())
 
 
