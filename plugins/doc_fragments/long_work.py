@@ -16,6 +16,13 @@ notes:
     C(/var/lib/gitlab_fleet_upgrade/jobs), readable by root only; the output of the last ten runs is kept in C(archive) there.
   - A connection that dies without a word, as behind a firewall that forgets it, is noticed by SSH's own keep-alive alone. Switch that on,
     for example with C(ansible_ssh_extra_args) set to C(-o ServerAliveInterval=15).
+attributes:
+  action:
+    support: full
+  async:
+    support: full
+    details:
+      - With C(async) there is no live progress.
 options:
   timeout:
     description:

@@ -31,12 +31,6 @@ attributes:
     support: full
   idempotent:
     support: full
-  action:
-    support: full
-  async:
-    support: full
-    details:
-      - With C(async) there is no live progress.
 options:
   task:
     description:

@@ -34,12 +34,6 @@ attributes:
     support: full
   idempotent:
     support: full
-  action:
-    support: full
-  async:
-    support: full
-    details:
-      - With C(async) there is no live progress.
 options:
   state:
     description: V(configured) lets dpkg finish what it left half-way. It installs nothing.

@@ -34,12 +34,6 @@ attributes:
     support: full
     details:
       - Reports a change when GitLab's cookbooks updated a resource, which a few of them do in every run.
-  action:
-    support: full
-  async:
-    support: full
-    details:
-      - With C(async) there is no live progress.
 seealso:
   - module: gitlab_fleet.upgrade.db_migrate
 """
