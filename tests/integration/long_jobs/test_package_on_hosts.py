@@ -46,6 +46,8 @@ def fleet() -> t.Iterator[Instances]:
         for host in ("stuck", "mended"):
             instances.call("push", host, str(MINI_GITLAB / "fingerprint.py"), "/root/fingerprint.py")
             instances.sh(host, "for n in $(seq 60); do gitlab-psql -c 'SELECT 1' && break; sleep 1; done")
+            # Booted again it would go on with the background migrations.
+            instances.sh(host, "gitlab-ctl stop sidekiq; gitlab-ctl stop puma")
         yield instances
 
 
@@ -135,7 +137,6 @@ def test_apt_at_work_is_not_a_failing_hook(fleet: Instances) -> None:
 
 
 def test_once_the_cause_is_mended_the_package_becomes_configured(fleet: Instances, tmp_path: Path) -> None:
-    fleet.sh("mended", "gitlab-ctl stop sidekiq; gitlab-ctl stop puma")
     finalized = fleet.run("mended", "bbm_finalize", all=True, poll_interval=1)
     assert not finalized["failed"], finalized
     migrated = fleet.run("mended", "db_migrate", poll_interval=1)
