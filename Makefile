@@ -132,7 +132,7 @@ docs: tools copy ## Check the reference pages of modules, plugins and roles
 build: tools copy ## Build the tarball, install it elsewhere and read its documentation from there
 	rm -rf $(CACHE)/build && mkdir -p $(CACHE)/build/installed
 	cd $(COPY) && ansible-galaxy collection build --output-path $(CACHE)/build
-	python tests/checks/tarball.py $(CACHE)/build/*.tar.gz
+	cd $(COPY) && PYTHONPATH=$(CACHE) python -m ansible_collections.$(COLLECTION).tests.checks.tarball $(CACHE)/build/*.tar.gz
 	cd $(CACHE)/build && ANSIBLE_COLLECTIONS_PATH=$(CACHE)/build/installed \
 	  ansible-galaxy collection install --offline --collections-path installed ./*.tar.gz
 	ANSIBLE_COLLECTIONS_PATH=$(CACHE)/build/installed python tests/checks/installed.py $(CACHE)/build/installed

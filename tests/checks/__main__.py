@@ -9,11 +9,11 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from . import files, modules, roles
+from . import files, links, modules, roles
 
 
 def main(root: Path) -> int:
-    problems = [*files.check(root), *modules.check(root), *roles.check(root)]
+    problems = [*files.check(root), *links.check(root), *modules.check(root), *roles.check(root)]
     for problem in problems:
         print(problem)
     return 1 if problems else 0

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.gitlab_fleet.upgrade.tests.checks import files, modules, roles, tarball
+from ansible_collections.gitlab_fleet.upgrade.tests.checks import files, links, modules, roles, tarball
 
 LICENCE = "# SPDX-License-Identifier: GPL-3.0-or-later\n"
 GOOD = {
@@ -143,3 +143,31 @@ def test_a_tarball_with_what_users_need_passes() -> None:
 
 def test_a_tarball_without_licence_is_found() -> None:
     assert list(tarball.check(tarball.REQUIRED - {"LICENSE"})) == ["LICENSE is not in the tarball"]
+
+
+@pytest.mark.parametrize(
+    ("link", "problems"),
+    [
+        ("other.md", []),
+        ("../README.md#use-it-on-your-own-gitlab", []),
+        ("#here", []),
+        ("examples", []),
+        ("https://example.com/none", []),
+        ("none.md", ["docs/page.md: there is no none.md"]),
+        ("README.md", ["docs/page.md: there is no README.md"]),
+        ("#there", ["docs/page.md: docs/page.md has no heading there"]),
+        ("other.md#not-a-heading", ["docs/page.md: docs/other.md has no heading not-a-heading"]),
+    ],
+)
+def test_links(link: str, problems: list[str]) -> None:
+    pages = {
+        "docs/page.md": f"# Here\n[x]({link}) and `[y](code.md)`\n",
+        "docs/other.md": "# Other\n```sh\n# Not a heading\n```\n",
+        "README.md": "## Use it on your own GitLab\n",
+    }
+    assert list(links.broken(pages, [*pages, "docs/examples/a.yml"])) == problems
+
+
+def test_only_the_readme_of_a_tarball_may_lead_into_the_repository() -> None:
+    pages = dict.fromkeys(["README.md", "docs/status.md"], "[design](/design.md)\n")
+    assert list(tarball.check_links(pages, pages)) == ["docs/status.md: there is no /design.md"]
