@@ -12,7 +12,7 @@ import pytest
 from instances import RAILS_ROOT, Instances
 
 HOST = "source"
-BACKGROUND_MIGRATION = {
+BACKGROUND_MIGRATION: dict[str, t.Any] = {
     "job_class_name": "CopyColumnUsingBackgroundMigrationJob",
     "table_name": "ci_stages",
     "column_name": "id",
@@ -45,7 +45,9 @@ def fleet() -> t.Iterator[Instances]:
 
 
 def psql(fleet: Instances, statement: str) -> str:
-    return fleet.sh(HOST, f"sudo -u git -H psql -XAtq -v ON_ERROR_STOP=1 -d gitlabhq_production <<'SQL'\n{statement}\nSQL")
+    return fleet.sh(
+        HOST, f"sudo -u git -H psql -XAtq -v ON_ERROR_STOP=1 -d gitlabhq_production <<'SQL'\n{statement}\nSQL"
+    )
 
 
 def test_status_finalize_and_migrate(fleet: Instances) -> None:
@@ -91,8 +93,10 @@ def test_a_migration_is_marked_complete(fleet: Instances) -> None:
     assert psql(fleet, "SELECT count(*) FROM schema_migrations WHERE version = '20151103134857'") == "1"
 
 
-def test_what_only_the_linux_package_has_is_refused(fleet: Instances) -> None:
-    for module, options in (("gitlab_reconfigure", {}), ("gitlab_services", {"name": ["puma"], "state": "started"})):
-        result = fleet.run(HOST, module, install_type="source", **options)
-        assert result["failed"] is True
-        assert "self-compiled" in result["msg"]
+@pytest.mark.parametrize(
+    ("module", "options"), [("gitlab_reconfigure", {}), ("gitlab_services", {"name": ["puma"], "state": "started"})]
+)
+def test_what_only_the_linux_package_has_is_refused(fleet: Instances, module: str, options: dict[str, t.Any]) -> None:
+    result = fleet.run(HOST, module, install_type="source", **options)
+    assert result["failed"] is True
+    assert "self-compiled" in result["msg"]
