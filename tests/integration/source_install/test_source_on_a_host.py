@@ -27,7 +27,9 @@ gitlab-ctl stop puma; gitlab-ctl stop sidekiq; gitlab-ctl stop gitaly
 usermod -d /home/git -s /bin/bash git
 cp -r {RAILS_ROOT} /home/git/gitlab
 cp --remove-destination /var/opt/gitlab/gitlab-rails/etc/database.yml /home/git/gitlab/config/database.yml
-for gem in rake activerecord pg oj rainbow redis flipper flipper-active_record state_machines-activerecord rack puma; do echo "gem '$gem'"; done > /home/git/gitlab/Gemfile
+for gem in rake activerecord pg oj rainbow redis flipper flipper-active_record state_machines-activerecord rack puma; do
+  echo "gem '$gem'"
+done > /home/git/gitlab/Gemfile
 chown -R git:git /home/git
 ln -s /home/git/gitlab/bin/rails /usr/local/bin/rails
 ln -s /var/opt/gitlab/postgresql/.s.PGSQL.5432 /var/run/postgresql/.s.PGSQL.5432
