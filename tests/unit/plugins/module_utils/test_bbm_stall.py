@@ -24,7 +24,8 @@ def ago(minutes: float) -> str:
 
 
 def migration(status: int, updated: float = 1000, hold: float | None = None) -> BatchedMigration:
-    row = {"updated_at": ago(updated), "interval": 120, "on_hold_until": None if hold is None else ago(-hold)}
+    until = None if hold is None else (NOW + timedelta(minutes=hold)).isoformat()
+    row = {"updated_at": ago(updated), "interval": 120, "on_hold_until": until}
     return BatchedMigration("main", 7, "C", "public.things", "id", [], status, row=row)
 
 
