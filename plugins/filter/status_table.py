@@ -105,7 +105,9 @@ def _summary(result: Result, failure: str | None) -> str:
     parts = ["failed: " + _one_line(failure).rstrip(".")] if failure else []
     if not known(result):
         verdict = "unreachable" if result.get("unreachable") else "not read"
-        parts.append(f"{verdict}: {_one_line(str(result.get('msg') or 'no result'))}")
+        reason = str(result.get("msg") or "no result")
+        if reason != failure:
+            parts.append(f"{verdict}: {_one_line(reason)}")
         return "; ".join(parts)
     by_state = {str(state): len(ids) for state, ids in result["by_state"].items()}
     parts += [f"{count} {state}" for state, count in sorted(by_state.items()) if state not in DONE]

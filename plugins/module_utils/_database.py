@@ -102,7 +102,7 @@ def connection_error(dbname: str, stderr: str, rc: int) -> GitLabError:
         )
     if rc == 2 or "could not connect" in text or "connection to server" in text:
         return GitLabError(
-            f"The database {dbname} does not answer: {text}.",
+            f"The database {dbname} does not answer: {' '.join(text.split()).rstrip('?.')}.",
             "Start it (gitlab-ctl start postgresql), or, if it is not on this host, use database_backend: psycopg2 with login_host.",
             database=dbname,
         )

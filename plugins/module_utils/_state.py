@@ -29,7 +29,10 @@ def read_record(name: str, directory: str = STATE_DIRECTORY) -> dict[str, t.Any]
             record = json.load(file)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        # Never an invitation to remove it: it is only this user, or the disk, that cannot.
+        raise GitLabError(f"Cannot read {path}: {error.strerror}.", "Run as root (become: true).", path=path) from error
+    except ValueError as error:
         raise GitLabError(
             f"The record {path} cannot be read: {error}.",
             "Look at it, put right by hand what it speaks of, and remove it.",

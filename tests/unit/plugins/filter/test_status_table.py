@@ -72,12 +72,13 @@ def test_the_table() -> None:
             "acme-1": result(ACTIVE, WAITING, PAUSED),
             "lost": {"unreachable": True, "msg": "ssh:\n  no  route", "changed": False},
             "down": {"failed": False, "failed_when_result": False, "msg": "The database does not answer."},
+            "dead": {"failed": True, "msg": "The database does not answer."},
             "never": {},
             "half-way": result(down=["20210617022324", "20210709024048"], reasons=["said in the column already"]),
             "old": result(pending=4),
             "standby": result(safe_to_upgrade=False, reasons=["the database main was read from a standby"]),
         },
-        {"globex": "It stopped.", "old": ""},
+        {"globex": "It stopped.", "old": "", "dead": "The database does not answer."},
     )
     assert lines == [
         "INSTANCE  VERSION    SAFE     MIGRATIONS",
@@ -85,6 +86,7 @@ def test_the_table() -> None:
         "          main_85    42 %     active  812 /s  about 3 h 10 min left  BackfillX on projects",
         "          main_86    42 %     active  it waits for its turn behind main_85  BackfillX on projects",
         "          ci_7       42 %     paused  BackfillX on projects  STALLED: it is paused: a; b",
+        "dead      ?          unknown  failed: The database does not answer",
         "down      ?          unknown  not read: The database does not answer.",
         "globex    17.8.7-ee  no       failed: It stopped, 3 done",
         "half-way  14.2.7-ee  no       3 done, 2 schema migrations down",
@@ -92,7 +94,7 @@ def test_the_table() -> None:
         "never     ?          unknown  not read: no result",
         "old       14.2.7-ee  no       3 done, 4 non-batched pending",
         "standby   14.2.7-ee  no       3 done, the database main was read from a standby",
-        "8 instances: 0 safe to upgrade, 5 not, 3 unknown",
+        "9 instances: 0 safe to upgrade, 5 not, 4 unknown",
     ]
 
 

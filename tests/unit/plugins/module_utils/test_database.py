@@ -85,7 +85,7 @@ def test_a_part_without_an_answer_is_absent() -> None:
             "",
             'psql: error: connection to server on socket "/var/opt/gitlab/postgresql/.s.PGSQL.5432" failed: No such file or directory\n'
             "\tIs the server running locally and accepting connections on that socket?\n",
-            "does not answer",
+            "does not answer: .*failed: No such file or directory Is the server .* that socket[.] Start it",
             "gitlab-ctl start postgresql",
             id="down",
         ),

@@ -58,6 +58,13 @@ def test_a_damaged_record_is_never_taken_for_none(directory: str, text: str) -> 
         _state.read_record("services.json", directory)
 
 
+def test_who_may_not_read_a_record_is_not_told_to_remove_it(directory: str) -> None:
+    (pathlib.Path(directory) / "services.json").mkdir(parents=True)
+    with pytest.raises(GitLabError, match=r"Cannot read .*services\.json: .*root") as caught:
+        _state.read_record("services.json", directory)
+    assert "remove" not in str(caught.value)
+
+
 def test_a_journal_grows_by_one_line_each(directory: str) -> None:
     path = ""
     for version in ("1", "2"):
