@@ -52,6 +52,9 @@ PIP_INSTALL := $(VENV)/bin/python -m pip install -qq --no-input --no-deps
 
 PYTEST := python -m pytest -p no:cacheprovider
 
+# Each file of integration tests has hosts of its own, and most of its time goes by in waiting.
+SIDE_BY_SIDE := --numprocesses 4 --dist loadfile
+
 # The test bed holds programs of a Debian package, with the shebangs and modes that they have there: it is not the collection's.
 NOT_FOR_SANITY := --exclude tests/mini_gitlab/
 
@@ -112,7 +115,7 @@ sanity: core copy interpreters ## Run ansible-test sanity, with the Python versi
 .PHONY: integration
 integration: core copy testbed ## Test the modules against a real PostgreSQL and the mini GitLab (root)
 	$(call need_files,tests/integration,test_*.py)
-	PYTHONPATH=$(CACHE) $(PYTEST) $(or $(TESTS),tests/integration) $(ARGS)
+	PYTHONPATH=$(CACHE) $(PYTEST) $(SIDE_BY_SIDE) $(or $(TESTS),tests/integration) $(ARGS)
 
 .PHONY: conformance
 conformance: core copy testbed ## Hold the mini GitLab against recordings of GitLab's own engine (root)
