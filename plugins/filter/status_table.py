@@ -105,7 +105,7 @@ def _summary(result: Result, failure: str | None) -> str:
     parts = ["failed: " + _one_line(failure).rstrip(".")] if failure else []
     if not known(result):
         verdict = "unreachable" if result.get("unreachable") else "not read"
-        reason = str(result.get("msg") or "no result")
+        reason = str(result.get("msg") or "it was lost earlier in this run, see above")
         if reason != failure:
             parts.append(f"{verdict}: {_one_line(reason)}")
         return "; ".join(parts)

@@ -91,7 +91,7 @@ def test_the_table() -> None:
         "globex    17.8.7-ee  no       failed: It stopped, 3 done",
         "half-way  14.2.7-ee  no       3 done, 2 schema migrations down",
         "lost      ?          unknown  unreachable: ssh: no route",
-        "never     ?          unknown  not read: no result",
+        "never     ?          unknown  not read: it was lost earlier in this run, see above",
         "old       14.2.7-ee  no       3 done, 4 non-batched pending",
         "standby   14.2.7-ee  no       3 done, the database main was read from a standby",
         "9 instances: 0 safe to upgrade, 5 not, 4 unknown",
