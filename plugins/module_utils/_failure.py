@@ -288,9 +288,11 @@ def _unexplained(evidence: _Evidence, exit_code: int | None) -> _Finding:
     lines = [*evidence.text.split("\n"), *chef[-1:]]
     last = next((line.strip() for line in reversed(lines) if line.strip()), "no output at all")
     code = "" if exit_code is None else f" with exit code {exit_code}"
+    run = evidence.migration
+    where = f" in the migration {run.version} {run.name}" if run else ""
     return _Finding(
         Cause.UNKNOWN,
-        f"The command failed{code}: {evidence.message or last}",
+        f"The command failed{where}{code}: {(evidence.message or last).rstrip('.')}.",
         "This collection does not know this failure.",
         "Read the whole output and the logs in /var/log/gitlab/gitlab-rails; search GitLab's issues for the message.",
     )

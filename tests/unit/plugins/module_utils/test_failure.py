@@ -653,6 +653,26 @@ def test_exit_codes_without_a_text(exit_code: int | None, cause: Cause, words: s
     assert words in diagnosis.summary
 
 
+def test_an_unknown_failure_names_the_migration_that_was_running() -> None:
+    text = """\
+rake aborted!
+StandardError: An error has occurred, all later migrations canceled:
+
+PG::UndefinedTable: ERROR:  relation "things" does not exist
+/opt/gitlab/db/post_migrate/20210622041846_break_it.rb:3:in `up'
+
+Caused by:
+PG::UndefinedTable: ERROR:  relation "things" does not exist
+/opt/gitlab/db/post_migrate/20210622041846_break_it.rb:3:in `up'
+Tasks: TOP => db:migrate
+== 20210622041846 BreakIt: migrating ==========================================
+"""
+    assert diagnose(text, 1).summary == (
+        "The command failed in the migration 20210622041846 BreakIt with exit code 1: "
+        'PG::UndefinedTable: ERROR:  relation "things" does not exist.'
+    )
+
+
 def test_the_class_of_the_job_that_raised_is_that_of_its_file() -> None:
     names = {
         "finalize_job_always_raises": "AlwaysRaises",
