@@ -25,6 +25,9 @@ if t.TYPE_CHECKING:
 # The next step looks whether the work goes round in circles, even while its job runs.
 STEP_SECONDS = 60
 
+# A poll_interval of 0 would ask without a pause.
+LEAST = {"timeout": 0, "poll_interval": 1, "max_connection_failures": 0}
+
 
 class Waiting(t.NamedTuple):
     """What the work waits for: a job of this host, or (``job`` is None) somebody else's. ``text`` is for people."""
@@ -57,8 +60,9 @@ def argument_spec(**options: t.Any) -> dict[str, t.Any]:
 def run(work: Work, jobs: Jobs, params: t.Mapping[str, t.Any]) -> Waiting | None:
     """Do one step (C(wait=false)) or all of them; return what is left to wait for, None when the work is over.
 
-    :raises GitLabError: the time given by C(timeout) has passed.
+    :raises GitLabError: a number makes no sense (nothing has begun then), or the time given by C(timeout) has passed.
     """
+    _check_numbers(params)
     deadline = time.monotonic() + params["timeout"] if params["timeout"] else None
     while True:
         waiting = work.advance()
@@ -95,6 +99,12 @@ def timed_out(what: str, log: str | None, seconds: int) -> GitLabError:
         timed_out=True,
         log=log,
     )
+
+
+def _check_numbers(params: t.Mapping[str, t.Any]) -> None:
+    for name, least in LEAST.items():
+        if params[name] < least:
+            raise GitLabError(f"{name} cannot be {params[name]}.", f"Give a number from {least} on.")
 
 
 def _pause(jobs: Jobs, job: Job | None, seconds: float, poll_interval: int) -> None:

@@ -138,7 +138,7 @@ def test_another_command_under_the_same_name_is_an_error() -> None:
         run.step()
 
 
-PARAMS = {"timeout": 0, "poll_interval": 1, "wait": True}
+PARAMS = {"timeout": 0, "poll_interval": 1, "max_connection_failures": 30, "wait": True}
 
 
 class Steps:
@@ -176,6 +176,14 @@ def test_one_step_returns_at_once(clock: list[float]) -> None:
     assert clock[0] == 0
     result = _long_work.step_result(waiting, {"ids": []})
     assert (result["changed"], result["step"]["job"], result["memory"]) == (False, None, {"ids": []})
+
+
+@pytest.mark.parametrize("wrong", [{"timeout": -1}, {"poll_interval": 0}, {"max_connection_failures": -1}])
+def test_a_number_without_a_sense_is_refused_before_anything_begins(wrong: dict[str, int]) -> None:
+    work = Steps(3)
+    with pytest.raises(GitLabError, match=r"cannot be .*Give a number from"):
+        _long_work.run(work, t.cast("t.Any", FakeJobs()), {**PARAMS, **wrong})
+    assert work.left == 3
 
 
 def test_when_the_time_is_over_the_work_goes_on_without_us(clock: list[float]) -> None:
