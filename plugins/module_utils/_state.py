@@ -63,13 +63,15 @@ def write_record(name: str, record: t.Mapping[str, t.Any], directory: str = STAT
 
 
 def remove_record(name: str, directory: str = STATE_DIRECTORY) -> None:
-    """Remove the record ``name``.
+    """Remove the record ``name``; another run on the same host may have removed it first.
 
-    :raises GitLabError: it cannot be removed, or was not there.
+    :raises GitLabError: it cannot be removed.
     """
     path = os.path.join(directory, name)
     try:
         os.unlink(path)
+    except FileNotFoundError:
+        return
     except OSError as error:
         raise _cannot_write(path, error) from error
 

@@ -46,6 +46,13 @@ def test_a_removed_record_is_gone(directory: str) -> None:
     _state.write_record("services.json", {"puma": True}, directory)
     _state.remove_record("services.json", directory)
     assert _state.read_record("services.json", directory) is None
+
+
+def test_of_two_runs_that_remove_a_record_none_fails_and_a_record_that_stays_is_told(directory: str) -> None:
+    _state.write_record("services.json", {"puma": True}, directory)
+    _state.remove_record("services.json", directory)
+    _state.remove_record("services.json", directory)
+    (pathlib.Path(directory) / "services.json").mkdir()
     with pytest.raises(GitLabError, match="Cannot write"):
         _state.remove_record("services.json", directory)
 
