@@ -282,7 +282,7 @@ def from_error(text: str, database: str | None) -> Selection:
     if diagnosis.cause is not Cause.BBM_UNFINISHED or found is None:
         raise GitLabError(
             f"error_text is not about an unfinished batched background migration: {diagnosis.summary}",
-            diagnosis.remedy,
+            diagnosis.remedy or "Give the whole output of the command that failed, or the id that bbm_status shows.",
             diagnosis=diagnosis.to_dict(),
         )
     if not found.complete:

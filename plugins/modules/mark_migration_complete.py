@@ -217,7 +217,8 @@ def read_wish(params: t.Mapping[str, t.Any], instance: Instance) -> Wish:
             raise GitLabError(
                 "error_text does not tell which migration failed because its object exists already. "
                 f"{diagnosis.summary} {diagnosis.meaning}",
-                f"{diagnosis.remedy} Marking a migration complete is no answer to any other failure.",
+                f"{diagnosis.remedy} Marking a migration complete is no answer to any other failure; for this one give the whole"
+                " output of gitlab_fleet.upgrade.db_migrate (its result's output).".lstrip(),
                 diagnosis=diagnosis.to_dict(),
             )
         version, existing = diagnosis.migration_version, diagnosis.existing_object
