@@ -116,6 +116,12 @@ def connection_error(dbname: str, stderr: str, rc: int) -> GitLabError:
             "Run as root (become: true); on a new node run gitlab-ctl reconfigure first.",
             database=dbname,
         )
+    if "lock timeout" in text:
+        return GitLabError(
+            f"The database {dbname} cannot be read, because another session locks a table: {' '.join(text.split())}.",
+            "Let it end (pg_stat_activity shows who it is; docs/troubleshooting.md, lock_timeout), then run this again.",
+            database=dbname,
+        )
     return GitLabError(f"The database {dbname} refused the query: {text}", None, database=dbname)
 
 

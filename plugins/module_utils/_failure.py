@@ -271,7 +271,7 @@ def _failed_job(evidence: _Evidence) -> _Finding | None:
         return None
     return _Finding(
         Cause.JOB_FAILED,
-        f"A batched background migration failed: {evidence.message}",
+        f"A batched background migration failed: {evidence.message.rstrip('.')}.",
         "GitLab's engine stops at the first job that raises and leaves the migration in status finalizing.",
         "Remove what makes the job fail (bbm_status shows it as last_error), then run"
         " gitlab_fleet.upgrade.bbm_finalize again.",

@@ -99,6 +99,14 @@ def test_a_part_without_an_answer_is_absent() -> None:
             id="not configured: the text is on stdout",
         ),
         pytest.param(
+            3,
+            "",
+            "psql:<stdin>:2: ERROR:  canceling statement due to lock timeout\nLINE 3:   FROM application_settings",
+            "another session locks a table: .*application_settings[.] Let it end",
+            "pg_stat_activity",
+            id="a table is locked",
+        ),
+        pytest.param(
             3, "", 'psql:<stdin>:2: ERROR:  relation "x" does not exist', "refused the query", "", id="SQL error"
         ),
     ],
