@@ -101,7 +101,7 @@ def failing(rc: int, stdout: str = "", errors: str = "") -> str:
         ),
         pytest.param(
             failing(3, errors="psql:<stdin>:9: ERROR:  canceling statement due to lock timeout"),
-            "refused the query: .*lock timeout",
+            "another session locks a table: .*lock timeout[.] Let it end",
             id="locked",
         ),
         pytest.param(
