@@ -26,7 +26,7 @@ NO_DDL_FLAGS = "disallow_database_ddl_feature_flags"
 Minor = t.Tuple[int, int]
 
 
-class _History(t.NamedTuple):
+class FlagHistory(t.NamedTuple):
     """A feature flag's life: the version that brought it, its default by version, and what holds after its removal."""
 
     since: Minor
@@ -35,11 +35,11 @@ class _History(t.NamedTuple):
 
 
 # config/feature_flags/ops/*.yml of GitLab's repository.
-_FLAGS: t.Mapping[str, _History] = {
-    ON_SCHEDULE: _History((13, 11), (((13, 11), False), ((13, 12), True))),
-    OPTIMIZE: _History((13, 12), (((13, 12), True),), removed=(18, 4)),
-    PARALLEL: _History((15, 7), (((15, 7), False), ((16, 1), True)), removed=(16, 1)),
-    NO_DDL_FLAGS: _History((16, 4), (((16, 4), False),)),
+FLAGS: t.Mapping[str, FlagHistory] = {
+    ON_SCHEDULE: FlagHistory((13, 11), (((13, 11), False), ((13, 12), True))),
+    OPTIMIZE: FlagHistory((13, 12), (((13, 12), True),), removed=(18, 4)),
+    PARALLEL: FlagHistory((15, 7), (((15, 7), False), ((16, 1), True)), removed=(16, 1)),
+    NO_DDL_FLAGS: FlagHistory((16, 4), (((16, 4), False),)),
 }
 
 
@@ -95,7 +95,7 @@ def read_scheduler(version: GitLabVersion | None, answers: t.Mapping[str, t.Any]
     rows: t.Mapping[str, list[list[str]]] | None = answers.get("flags")
     max_running = answers.get("max_running")
     return Scheduler(
-        {name: _flag(name, version.minor if version else None, rows) for name in _FLAGS},
+        {name: _flag(name, version.minor if version else None, rows) for name in FLAGS},
         int(max_running) if max_running is not None else None,
     )
 
@@ -127,7 +127,7 @@ def on_hold_until(migration: BatchedMigration, now: datetime) -> datetime | None
 
 
 def _flag(name: str, minor: Minor | None, rows: t.Mapping[str, list[list[str]]] | None) -> Flag:
-    history = _FLAGS[name]
+    history = FLAGS[name]
     default: bool | None = None
     for since, value in history.defaults:
         if minor is not None and minor >= since:

@@ -71,6 +71,90 @@ end
 """
 )
 
+# All rows are looked at before the first is changed, and each again under its lock: models before 16.0 take a finished
+# migration back to work when told so. What fails is told by row, and the others go on.
+_CHANGE_ROWS = r"""
+on_each = lambda do |&block|
+  input['rows'].each { |wanted| within.call(wanted['database']) { block.call(wanted, find.call(wanted)) } }
+end
+expected = lambda do |row|
+  now = status.call(row)
+  input['from'].include?(now) ? nil : "Its status is #{now} now."
+end
+change = lambda do |&block|
+  on_each.call { |_wanted, row| expected.call(row)&.then { |text| refuse.call(text) } }
+  errors = {}
+  on_each.call do |wanted, row|
+    block.call(row)
+  rescue StandardError => error
+    errors[wanted['id']] = { 'error_class' => error.class.name, 'error_message' => error.message }
+  end
+  answer.call('errors' => errors)
+end
+"""
+
+# What Retry in the Admin area does. GitLab locks and commits a hundred jobs at a time, which one lock around all would
+# undo.
+RETRY = (
+    _PRELUDE
+    + _CHANGE_ROWS
+    + r"""
+unless engine::BatchedMigration.method_defined?(:retry_failed_jobs!)
+  refuse.call('This version of GitLab cannot retry the failed jobs of a migration.')
+end
+change.call { |row| row.retry_failed_jobs! }
+"""
+)
+
+# Pauses or resumes: an event of the state machine since 14.10, a write of the enum before.
+SWITCH = (
+    _PRELUDE
+    + _CHANGE_ROWS
+    + r"""
+event, write = { 'paused' => %w[pause! paused!], 'active' => %w[execute! active!] }.fetch(input['state'])
+change.call do |row|
+  row.with_lock do
+    expected.call(row)&.then { |text| raise text }
+    row.public_send(row.respond_to?(event) ? event : write)
+  end
+end
+"""
+)
+
+# "Mark a failed migration finished" of GitLab's page on background migrations: without validation, which would ask for
+# succeeded jobs. 3 is succeeded for a job and finished for a migration, in every version.
+MARK_FINISHED = (
+    _PRELUDE
+    + _CHANGE_ROWS
+    + r"""
+change.call do |row|
+  row.with_lock do
+    expected.call(row)&.then { |text| raise text }
+    row.batched_jobs.update_all(status: 3)
+    row.update_attribute(:status, 3)
+  end
+end
+"""
+)
+
+# Through Feature, which clears the caches that SQL would leave as they were; null removes what was stored, so that the
+# version's default holds.
+SETTINGS = (
+    _PRELUDE
+    + r"""
+input['flags'].each do |name, value|
+  case value
+  when true then Feature.enable(name.to_sym)
+  when false then Feature.disable(name.to_sym)
+  else Feature.remove(name.to_sym)
+  end
+end
+maximum = input['max_running']
+ApplicationSetting.update_all(database_max_running_batched_background_migrations: maximum) if maximum
+answer.call('set' => true)
+"""
+)
+
 
 def command(installation: Installation, snippet: str, value: t.Mapping[str, t.Any]) -> list[str]:
     """Return the command that runs a snippet of this file with ``value`` as its input."""

@@ -12,7 +12,7 @@ from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils import _rails
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._gitlab import Installation
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._rails_runner import ANSWER_MARK, parse_answer
 
-SNIPPETS = {"FINALIZE": _rails_runner.FINALIZE}
+SNIPPETS = {name: getattr(_rails_runner, name) for name in ("FINALIZE", "RETRY", "SWITCH", "MARK_FINISHED", "SETTINGS")}
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,148 @@
+# Copyright (c) 2026, The gitlab_fleet.upgrade authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+
+"""The settings of the scheduler of batched background migrations: which exist in a version, and what is to be set.
+
+Flags are set by Feature, the number by ApplicationSetting: SQL would leave GitLab's caches as they are.
+"""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass
+
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._bbm_scheduler import (
+    FLAGS,
+    ON_SCHEDULE,
+    OPTIMIZE,
+    PARALLEL,
+    Minor,
+)
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._bbm_sql import FLAGS as FLAG_ROWS
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._bbm_sql import MAX_RUNNING as MAX_RUNNING_ROW
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._errors import GitLabError
+
+if t.TYPE_CHECKING:
+    from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._database import Session
+    from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._version import GitLabVersion
+
+MAX_RUNNING = "max_running"
+SWITCHES = (ON_SCHEDULE, OPTIMIZE, PARALLEL)
+NAMES = (*SWITCHES, MAX_RUNNING)
+FIRST_WITH_MAX_RUNNING = (15, 7)
+
+# True, False, the number, or None for what nobody set.
+Value = t.Union[bool, int, None]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is stored, by name. A flag that is on for some only is in ``partial`` and nowhere else."""
+
+    values: t.Mapping[str, Value]
+    partial: tuple[str, ...] = ()
+
+
+def read(session: Session) -> Settings:
+    """Return what the database main has stored."""
+    answer = session.read([FLAG_ROWS, MAX_RUNNING_ROW])
+    return parse(answer.get(FLAG_ROWS.name) or {}, answer.get(MAX_RUNNING_ROW.name))
+
+
+def parse(gates: t.Mapping[str, t.Sequence[t.Sequence[str]]], max_running: int | None) -> Settings:
+    """Read rows: no row of a flag is its default, a row with the boolean gate is on, one without any gate is off."""
+    values: dict[str, Value] = {}
+    partial = []
+    for name in SWITCHES:
+        rows = gates.get(name)
+        if rows is None:
+            values[name] = None
+        elif ["boolean", "true"] in [list(row) for row in rows]:
+            values[name] = True
+        elif rows:
+            partial.append(name)
+        else:
+            values[name] = False
+    values[MAX_RUNNING] = max_running
+    return Settings(values, tuple(partial))
+
+
+def lifetime(name: str) -> tuple[Minor, Minor | None]:
+    """Return the first version that has a setting, and the first that has it no more."""
+    if name == MAX_RUNNING:
+        return FIRST_WITH_MAX_RUNNING, None
+    return FLAGS[name].since, FLAGS[name].removed
+
+
+def exists(name: str, version: GitLabVersion) -> bool:
+    since, removed = lifetime(name)
+    return since <= version.minor and (removed is None or version.minor < removed)
+
+
+def refuse(name: str, version: GitLabVersion) -> None:
+    """Raise :class:`GitLabError` when this version does not have a setting."""
+    if exists(name, version):
+        return
+    since, removed = lifetime(name)
+    dots = "{}.{}".format
+    if removed is None or version.minor < since:
+        last = f" to before {dots(*removed)}" if removed else " on"
+        meaning = f"It exists from {dots(*since)}{last}."
+    else:
+        meaning = (
+            f"It existed from {dots(*since)} to before {dots(*removed)}; since then what it switched is always on."
+        )
+    raise GitLabError(f"GitLab {version} has no setting {name}. {meaning}", f"Leave {name} out for this instance.")
+
+
+def wishes(options: t.Mapping[str, t.Any]) -> dict[str, Value]:
+    """Return what is to be set, from the options: what they name, or a former state whose null removes a flag.
+
+    :raises GitLabError: a value cannot be set.
+    """
+    restore = options.get("restore")
+    wanted = (
+        dict(restore) if restore is not None else {name: options[name] for name in NAMES if options[name] is not None}
+    )
+    unknown = sorted(set(wanted) - set(NAMES))
+    if unknown:
+        raise GitLabError(
+            f"restore names {', '.join(map(str, unknown))}, which is no setting of this module.",
+            "Give it what this module returned as former.",
+        )
+    for name, value in wanted.items():
+        _check(name, value)
+    if not wanted and restore is None:
+        raise GitLabError("Nothing says what is to be set.", f"Give one of {', '.join(NAMES)}, or restore.")
+    return wanted
+
+
+def differences(wanted: t.Mapping[str, Value], stored: Settings) -> dict[str, Value]:
+    """Return the wishes that are not so already.
+
+    :raises GitLabError: what is stored could not be put back.
+    """
+    for name in wanted:
+        if name in stored.partial:
+            raise GitLabError(
+                f"The feature flag {name} is on for some actors or a percentage only, which could not be put back.",
+                f"Decide by hand: gitlab-rails runner 'Feature.remove(:{name})' removes that.",
+            )
+    if MAX_RUNNING in wanted and stored.values[MAX_RUNNING] is None:
+        raise GitLabError(
+            "The instance has no row of application settings, or no column for max_running.",
+            "Run the schema migrations (db_migrate), open the Admin area once, and run this again.",
+        )
+    return {name: value for name, value in wanted.items() if stored.values[name] != value}
+
+
+def _check(name: str, value: t.Any) -> None:
+    if name == MAX_RUNNING:
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise GitLabError(f"max_running is {value!r}.", "Give a number from 1 on; GitLab's own default is 2.")
+    elif value is not None and not isinstance(value, bool):
+        raise GitLabError(f"{name} is {value!r}.", "Give true or false, or in restore null for what was never set.")
