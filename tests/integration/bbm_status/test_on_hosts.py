@@ -177,11 +177,11 @@ def test_a_wait_outlives_a_restart_of_the_database_and_of_the_host(hosts: Instan
         lambda: hosts.sh(ONE, "gitlab-ctl stop sidekiq"),
         lambda: hosts.sql(ONE, "UPDATE batched_background_migrations SET status = 3"),
     )
-    result = hosts.run(ONE, "bbm_wait", delay=1, timeout=120, max_connection_failures=60)
+    result = hosts.run(ONE, "bbm_wait", delay=1, timeout=300, max_connection_failures=200)
     worker.join()
     assert result["failed"] is False, result["msg"]
     assert result["reached"] is True
-    assert "no answer (1 of 60): " in hosts.output
+    assert "no answer (1 of 200): " in hosts.output
     assert "answers again" in hosts.output
 
 

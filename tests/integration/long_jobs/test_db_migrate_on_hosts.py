@@ -121,7 +121,7 @@ def test_both_databases_are_counted(fleet: Instances) -> None:
 def test_another_run_of_another_task_is_waited_for_by_hand(old: Host) -> None:
     forget(old, *QUEUES)
     old.sh(
-        f"printf '%s\\n' 'class SlowForATest < ActiveRecord::Migration[6.1]' 'def up; sleep 12; end' end > {PRELOAD}"
+        f"printf '%s\\n' 'class SlowForATest < ActiveRecord::Migration[6.1]' 'def up; sleep 40; end' end > {PRELOAD}"
     )
     try:
         started = old.run("db_migrate", timeout=2, poll_interval=1)
