@@ -197,11 +197,11 @@ class Fleet:
         if not self.exists:
             with self.store.lock("store"):
                 taken = {int(read_json(path)["slot"]) for path in self.store.fleets.glob("*/fleet.json")}
-                last = self.store.fleets / ".last-slot"
+                last = self.store.fleets / ".last-slot.json"
                 slot = addresses.choose_slot(
-                    int(last.read_text()) if last.exists() else 0, taken, network.networks_in_use()
+                    int(read_json(last)["slot"]) if last.exists() else 0, taken, network.networks_in_use()
                 )
-                last.write_text(str(slot))
+                write_json(last, {"slot": slot})
                 write_json(self.directory / "fleet.json", {"slot": slot})
         network.make_bridge(self.slot)
 
