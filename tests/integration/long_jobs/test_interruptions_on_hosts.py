@@ -107,7 +107,7 @@ def test_a_pulled_cable_is_survived(host: Host, tmp_path: Path) -> None:
         host.wait_until(lambda: "SlowJob on" in output.read_text())
         host.fleet._call("fleet.py", "cut", host.name)
         try:
-            host.wait_until(lambda: "connection lost, the work goes on" in output.read_text())
+            host.wait_until(lambda: "connection lost, the work goes on" in output.read_text(), 300)
         except AssertionError as error:
             raise AssertionError(output.read_text()) from error
         finally:
