@@ -100,6 +100,25 @@ def test_a_lost_connection_is_survived(host: Host, tmp_path: Path) -> None:
     ran_once(host, migration)
 
 
+def test_a_pulled_cable_is_survived(host: Host, tmp_path: Path) -> None:
+    migration = host.add("SlowJob", "taggings", "id", [3])
+    with playbook(host, tmp_path, migration=f"main_{migration}") as (process, output):
+        # Before the first line the module has not yet answered: then the host is unreachable and the task ends.
+        host.wait_until(lambda: "SlowJob on" in output.read_text())
+        host.fleet._call("fleet.py", "cut", host.name)
+        try:
+            host.wait_until(lambda: "connection lost, the work goes on" in output.read_text(), 300)
+        except AssertionError as error:
+            raise AssertionError(output.read_text()) from error
+        finally:
+            host.fleet._call("fleet.py", "mend", host.name)
+        host.wait_until(lambda: process.poll() is not None, 180)
+        text = output.read_text()
+    assert process.returncode == 0, text
+    assert "connected again" in text
+    ran_once(host, migration)
+
+
 def test_a_killed_controller_loses_nothing(host: Host, tmp_path: Path) -> None:
     migration = host.add("SlowJob", "taggings", "id", SECONDS)
     with playbook(host, tmp_path, migration=f"main_{migration}") as (process, _output):
