@@ -54,6 +54,8 @@ def playbook(host: Host, path: Path, **options: t.Any) -> Iterator[tuple[subproc
             ["ansible-playbook", "-i", str(host.fleet._inventory), str(book)],
             env={
                 **host.fleet._environment,
+                # Into a file, Python keeps lines back until some thousand characters are there.
+                "PYTHONUNBUFFERED": "1",
                 "ANSIBLE_SSH_EXTRA_ARGS": "-o ServerAliveInterval=2 -o ServerAliveCountMax=2",
             },
             stdout=file,
