@@ -49,6 +49,7 @@ _value:
     - '2 instances: 1 safe to upgrade, 1 not, 0 unknown'
 """
 
+import textwrap
 import typing as t
 
 from ansible.errors import AnsibleFilterError
@@ -59,8 +60,8 @@ NAME = "gitlab_fleet.upgrade.status_table"
 HEADER = ("INSTANCE", "VERSION", "SAFE", "MIGRATIONS")
 DONE = ("finished", "finalized")
 NEEDED = ("databases", "safe_to_upgrade", "reasons", "by_state", "migrations", "unfinished", "background_migrations")
-# The reason of a failure is shown in one line.
-LONGEST_REASON = 200
+# The last column goes on below itself.
+LAST_COLUMN = 120
 
 Result = t.Mapping[str, t.Any]
 
@@ -118,7 +119,9 @@ def _summary(result: Result, failure: str | None) -> str:
     down = sum(len(database.get("schema_migrations_down") or []) for database in result["databases"])
     if down:
         parts.append(f"{down} schema migration{'' if down == 1 else 's'} down")
-    if not result["safe_to_upgrade"] and not result["unfinished"] and not pending and not down:
+    if result["unfinished"] or pending or down:
+        parts += [f"{len(result['unproven'])} finished without a job"] if result.get("unproven") else []
+    elif not result["safe_to_upgrade"]:
         parts += [_one_line(str(reason)) for reason in result["reasons"]]
     return ", ".join(parts)
 
@@ -144,7 +147,9 @@ def _with_details(rows: list[tuple[str, ...]], details: t.Mapping[str, list[tupl
     for row in rows:
         for cells in (row, *(("", *detail) for detail in details.get(row[0], []))):
             padded = [cell.ljust(width) for cell, width in zip(cells, widths)]
-            lines.append("  ".join([*padded, cells[-1]]).rstrip())
+            first, *rest = textwrap.wrap(cells[-1], LAST_COLUMN, break_long_words=False, break_on_hyphens=False) or [""]
+            lines.append("  ".join([*padded, first]).rstrip())
+            lines += ["  ".join([" " * width for width in widths] + [more]) for more in rest]
     return lines
 
 
@@ -155,8 +160,7 @@ def _sums(sums: t.Mapping[str, int]) -> str:
 
 
 def _one_line(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= LONGEST_REASON else f"{line[: LONGEST_REASON - 3]}..."
+    return " ".join(text.split())
 
 
 class FilterModule:

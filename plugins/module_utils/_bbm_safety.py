@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._bbm import STATES, BatchedMigration
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils import _bbm_remedy
 
 if t.TYPE_CHECKING:
+    from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._bbm import BatchedMigration
     from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._version import GitLabVersion
 
 # Up to 15.0 there are background migrations of the older, non-batched kind.
@@ -20,12 +21,12 @@ LAST_WITH_BACKGROUND_MIGRATIONS = (15, 0)
 # How many migrations a reason names before it counts the rest.
 NAMED = 5
 
-_WHAT_TO_DO: t.Mapping[str, str] = {
-    "paused": "resume them (Admin area, Monitoring, Background migrations) or finalize them (bbm_finalize)",
-    "active": "wait for them (bbm_wait) or finalize them (bbm_finalize)",
-    "failed": "look at last_error, then retry them (Admin area) or finalize them (bbm_finalize)",
-    "finalizing": "a finalize runs, or was interrupted: only another finalize resumes it (bbm_finalize)",
-}
+# 18.5 to 18.9 marked migrations of tables with one row finished without running them. The schema migration
+# 20260302103000 and the one after it, both of 18.10, run them; 18.9.0 and 18.9.1 fail with CheckViolation over such rows.
+FIRST_WITH_REPAIR = (18, 10)
+
+# In the order in which reasons are given.
+_STATES = ("paused", "active", "failed", "finalizing")
 
 
 def unsafe_reasons(
@@ -46,16 +47,12 @@ def unsafe_reasons(
     for migration in migrations:
         if not migration.done:
             unfinished.setdefault(migration.state, []).append(migration)
+    unknown = sorted(state for state in unfinished if not _bbm_remedy.known(state))
     reasons = [
-        f"{_count(unfinished[state])} {state}: {_names(unfinished[state])}; {_WHAT_TO_DO[state]}"
-        for state in _WHAT_TO_DO
+        f"{_count(unfinished[state])} {state if state in _STATES else f'in {_bbm_remedy.UNKNOWN} ({state})'}:"
+        f" {_names(unfinished[state])}; {_bbm_remedy.remedy(state, [one.id for one in unfinished[state]], version)}"
+        for state in (*_STATES, *unknown)
         if state in unfinished
-    ]
-    reasons += [
-        f"{_count(group)} in a state that this collection does not know ({state}): {_names(group)};"
-        " update the collection, or ask GitLab what it means"
-        for state, group in sorted(unfinished.items())
-        if state not in STATES.values()
     ]
     if background:
         classes = ", ".join(f"{name} ({count})" for name, count in sorted(background.items()))
@@ -68,16 +65,27 @@ def unsafe_reasons(
             " a database has no table background_migration_jobs"
         )
     if unproven:
-        reasons.append(
-            f"{_count(unproven)} finished without a job on a table that has rows: {_names(unproven)};"
-            " GitLab 18.5 to 18.9 skipped migrations of tables with one row, and 18.10 runs them again"
-        )
+        reasons.append(_skipped(version, unproven))
     reasons += [
         f"the database {name} was read from a standby, which can lag behind; run this on the PostgreSQL primary"
         for name in standbys
     ]
     reasons += [_down(name, versions) for name, versions in schema_down.items() if versions]
     return reasons
+
+
+def _skipped(version: GitLabVersion | None, unproven: t.Sequence[BatchedMigration]) -> str:
+    what = (
+        f"{_count(unproven)} finished without a job on a table that has rows: {_names(unproven)};"
+        " GitLab 18.5 to 18.9 marked migrations of tables with one row finished and did not run them"
+    )
+    if version is not None and version.minor >= FIRST_WITH_REPAIR:
+        return f"{what}. The schema migrations of this version run them: run db_migrate"
+    return (
+        f"{what}. Neither waiting nor bbm_finalize helps: the cure is the upgrade to 18.10 or later (the next stop is 18.11,"
+        " its newest patch), whose schema migrations run them. When this is the only reason, make a backup and upgrade all"
+        " the same, but not to 18.9.0 or 18.9.1, which fail on such rows (CheckViolation)"
+    )
 
 
 def _down(database: str, versions: t.Sequence[str]) -> str:

@@ -16,6 +16,7 @@ from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._bbm import (
     no_table,
     parse_id,
 )
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._bbm_choice import refuse_empty
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._bbm_progress import (
     FINISHED,
     KEY_RANGE,
@@ -96,8 +97,9 @@ class Selection:
 
         Names of databases are names of connections, so that C(ci) selects what is in main's database where the two share it.
 
-        :raises GitLabError: a database does not exist, or an id is none.
+        :raises GitLabError: a database does not exist, an id is none, or a name is empty.
         """
+        refuse_empty(options)
         databases = options.get("database")
         ids = options.get("migrations")
         return cls(

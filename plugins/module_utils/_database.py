@@ -116,13 +116,35 @@ def connection_error(dbname: str, stderr: str, rc: int) -> GitLabError:
             "Run as root (become: true); on a new node run gitlab-ctl reconfigure first.",
             database=dbname,
         )
+    return refusal(dbname, text)
+
+
+def refusal(dbname: str, text: str) -> GitLabError:
+    """Say why PostgreSQL, which answers, did not answer this question, and what to do."""
+    line = " ".join(text.split())
     if "lock timeout" in text:
         return GitLabError(
-            f"The database {dbname} cannot be read, because another session locks a table: {' '.join(text.split())}.",
+            f"The database {dbname} cannot be read, because another session locks a table: {line}.",
             "Let it end (pg_stat_activity shows who it is; docs/troubleshooting.md, lock_timeout), then run this again.",
             database=dbname,
         )
-    return GitLabError(f"The database {dbname} refused the query: {text}", None, database=dbname)
+    if "statement timeout" in text:
+        return GitLabError(
+            f"The database {dbname} was too slow to answer: {line}.",
+            "Run this again when it is less busy; pg_stat_activity shows what it works on.",
+            database=dbname,
+        )
+    if "permission denied" in text:
+        return GitLabError(
+            f"The database {dbname} does not let this user read: {line}.",
+            "With database_backend: psycopg2 set login_user to the owner of GitLab's tables, mostly gitlab.",
+            database=dbname,
+        )
+    return GitLabError(
+        f"The database {dbname} refused the query: {line}.",
+        "Look for the reason in PostgreSQL's log (/var/log/gitlab/postgresql/current), and run this again.",
+        database=dbname,
+    )
 
 
 class PsqlSession:
@@ -187,6 +209,4 @@ class Psycopg2Session:
         try:
             yield
         except self._connection.Error as error:
-            raise GitLabError(
-                f"The database {self.dbname} refused the query: {str(error).strip()}", None, database=self.dbname
-            ) from error
+            raise refusal(self.dbname, str(error)) from error

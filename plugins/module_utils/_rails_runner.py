@@ -57,6 +57,9 @@ within.call(input['database']) do |connection|
   row = find.call(input)
   before = status.call(row)
   refuse.call("Its status is #{before}.") unless [0, 1, 4, 5].include?(before)
+  unless engine::BatchedMigrationRunner.respond_to?(:finalize)
+    refuse.call('This version of GitLab cannot finalize a migration.')
+  end
   finalize = engine::BatchedMigrationRunner.method(:finalize)
   keywords = finalize.parameters.any? { |kind, name| name == :connection } ? { connection: connection } : {}
   begin

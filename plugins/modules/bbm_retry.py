@@ -20,6 +20,7 @@ description:
   - GitLab 14.3 and later.
 extends_documentation_fragment:
   - gitlab_fleet.upgrade.instance
+  - gitlab_fleet.upgrade.migration
   - gitlab_fleet.upgrade._attributes
   - gitlab_fleet.upgrade._attributes.actiongroup_gitlab
 attributes:
@@ -33,29 +34,9 @@ attributes:
       - With O(all=true), a second run finds nothing to retry, unless something failed again. A migration that is named and has not failed is
         an error.
 options:
-  migration:
-    description: The id of the migration, the database's name and the row's number, for example V(main_85).
-    type: str
-  job_class_name:
-    description:
-      - The class of the migration, as it is in the database.
-      - The four options that identify a migration are given together.
-    type: str
-  table_name:
-    description: The table of the migration.
-    type: str
-  column_name:
-    description: The column by which the migration goes through the table.
-    type: str
-  job_arguments:
-    description: The arguments of the migration as a list, the same as in the row, V([]) when there are none.
-    type: raw
   all:
     description: Retry all failed migrations of all databases.
     type: bool
-  database:
-    description: Look in this database only, by the name of a connection (V(main), V(ci), V(sec)).
-    type: str
 seealso:
   - module: gitlab_fleet.upgrade.bbm_wait
   - module: gitlab_fleet.upgrade.bbm_finalize
@@ -166,17 +147,21 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils import _bbm_change, _bbm_state, _rails_runner
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils import (
+    _bbm_change,
+    _bbm_choice,
+    _bbm_state,
+    _rails_runner,
+)
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._bbm import (
     ACTIVE,
     FAILED,
     FINISHED,
     BatchedMigration,
 )
-from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._bbm_finalize import Key, Selection, select
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._bbm_finalize import Selection, select
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._errors import GitLabError
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._instance import Instance, argument_spec
-from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._rake import job_arguments_json
 
 
 def chosen(params: t.Mapping[str, t.Any], instance: Instance) -> list[BatchedMigration]:
@@ -188,17 +173,13 @@ def chosen(params: t.Mapping[str, t.Any], instance: Instance) -> list[BatchedMig
     migrations = _bbm_change.read_all(instance)
     if params["all"]:
         return [one for one in select(Selection(database=database), migrations) if one.status == FAILED]
-    if params["migration"] is not None:
-        found = select(Selection(id=params["migration"], database=database), migrations)
-    elif params["job_class_name"] is not None:
-        job_arguments_json(params["job_arguments"])
-        key = Key(*(params[name] for name in Key._fields))
-        found = select(Selection(key=key, database=database), migrations)
-    else:
+    named = _bbm_choice.named({**params, "database": database})
+    if named is None:
         raise GitLabError(
             "Nothing says which migrations are to be retried.",
             "Give migration, job_class_name with its companions, or all: true.",
         )
+    found = select(named, migrations)
     for one in found:
         _bbm_state.refuse_retry(one)
     return found
@@ -246,18 +227,10 @@ def run(module: AnsibleModule) -> dict[str, t.Any]:
 
 def main() -> None:
     module = AnsibleModule(
-        argument_spec=argument_spec(
-            migration={"type": "str"},
-            job_class_name={"type": "str"},
-            table_name={"type": "str"},
-            column_name={"type": "str"},
-            job_arguments={"type": "raw"},
-            all={"type": "bool"},
-            database={"type": "str"},
-        ),
-        mutually_exclusive=[("migration", "job_class_name", "all")],
-        required_one_of=[("migration", "job_class_name", "all")],
-        required_together=[("job_class_name", "table_name", "column_name", "job_arguments")],
+        argument_spec=argument_spec(**_bbm_choice.argument_spec(all={"type": "bool"})),
+        mutually_exclusive=[(*_bbm_choice.WAYS, "all")],
+        required_one_of=[(*_bbm_choice.WAYS, "all")],
+        required_together=[_bbm_choice.TOGETHER],
         supports_check_mode=True,
     )
     try:

@@ -14,8 +14,10 @@ import typing as t
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils import _bbm_remedy
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._errors import GitLabError
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._time import in_words, iso
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._version import GitLabVersion
 from ansible_collections.gitlab_fleet.upgrade.plugins.plugin_utils._progress import Throttle, migration_line, remaining
 
 Migration = t.Mapping[str, t.Any]
@@ -23,6 +25,8 @@ Status = t.Mapping[str, t.Any]
 
 FINISHED = "finished"
 PAUSED = "paused"
+FAILED = "failed"
+DELETED = "deleted"
 DONE = frozenset({"finished", "finalized"})
 
 # However long the wait, the history stays readable and small.
@@ -83,6 +87,7 @@ class Waiting:
         self._signature: object = None
         self._history: list[dict[str, t.Any]] = []
         self._newest: dict[str, t.Any] = {}
+        self._version: GitLabVersion | None = None
         self._every = 1
         self._samples = 0
         self._elapsed = 0.0
@@ -95,12 +100,13 @@ class Waiting:
         first = self._began is None
         began = seconds if self._began is None else self._began
         self._began, self._elapsed = began, seconds - began
+        self._version = GitLabVersion.parse(status["gitlab_version"]) if status["gitlab_version"] else None
         states = {str(name): state for state, names in status["by_state"].items() for name in names}
         current = {str(migration["id"]): dict(migration) for migration in status["migrations"]}
         for name, seen in self._seen.items():
             if name not in current:
                 # Rows go only when GitLab deletes them; then nothing is left to wait for.
-                state = states.get(name, "deleted")
+                state = states.get(name, DELETED)
                 seen.update(state=state, rate=None, eta_seconds=None, stalled=False, stalled_reasons=[])
                 if state in DONE:
                     seen["progress"] = dict(seen["progress"], percent=100.0)
@@ -125,7 +131,7 @@ class Waiting:
     def failure(self, moment: datetime) -> str | None:
         """Return why to give up now, with what to do next."""
         for name, migration in self._seen.items():
-            if migration["state"] == "failed" or (migration["state"] == PAUSED and self._limits.until != PAUSED):
+            if self._never_ends(migration["state"]):
                 return self._stopped(name, migration)
         limits = self._limits
         if limits.stall_timeout:
@@ -172,12 +178,16 @@ class Waiting:
         }
 
     def _blocks(self, migration: Migration) -> bool:
-        if migration["state"] == "deleted":
+        state = migration["state"]
+        if state == DELETED:
             return False
         if self._limits.until == PAUSED:
-            running = migration["jobs"]["running"] if migration["state"] == PAUSED else 0
-            return migration["state"] in ("active", "finalizing") or bool(running)
-        return migration["state"] not in DONE
+            running = migration["jobs"]["running"] if state == PAUSED else 0
+            return state in ("active", "finalizing") or not _known(state) or bool(running)
+        return state not in DONE
+
+    def _never_ends(self, state: str) -> bool:
+        return state == FAILED or not _known(state) or (state == PAUSED and self._limits.until != PAUSED)
 
     def _follow(self, current: t.Mapping[str, Migration], seconds: float) -> None:
         signature = [
@@ -207,11 +217,14 @@ class Waiting:
         return None
 
     def _stopped(self, name: str, migration: Migration) -> str:
+        state = migration["state"]
         error = migration.get("last_error") or {}
         detail = f" Last error: {error['exception_class']}: {error['exception_message']}" if error else ""
-        if migration["state"] == PAUSED:
-            return f"{_label(migration)} is paused, so it never ends. Resume it (Admin area), or finalize it (bbm_finalize)."
-        return f"{_label(migration)} failed. Look at the error, then retry it, or finalize it (bbm_finalize).{detail}"
+        what = {PAUSED: "is paused, so it never ends", FAILED: "failed"}.get(
+            state, f"is in {_bbm_remedy.UNKNOWN} ({state}), so nobody can tell whether it will ever end"
+        )
+        remedy = _bbm_remedy.remedy(state, [name], self._version)
+        return f"{_label(migration)} {what}. {remedy[:1].upper()}{remedy[1:]}.{detail}"
 
     def _what_is_left(self) -> str:
         left = [self._seen[name] for name in self.left()]
@@ -263,6 +276,10 @@ class Waiting:
 def now_here() -> datetime:
     """Return the time on the controller's wall."""
     return datetime.now(timezone.utc).astimezone()
+
+
+def _known(state: str) -> bool:
+    return state == DELETED or _bbm_remedy.known(state)
 
 
 def _label(migration: Migration) -> str:

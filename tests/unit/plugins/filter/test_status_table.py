@@ -127,10 +127,20 @@ def test_what_is_not_known_is_never_safe(results: dict[str, t.Any]) -> None:
     assert status_table(results)[-1].endswith(f": {safe} safe to upgrade, 0 not, {len(results) - safe} unknown")
 
 
-def test_a_long_message_is_one_short_line() -> None:
-    line = status_table({"a": {"msg": "word\n" * 1000}})[1]
-    assert "\n" not in line
-    assert len(line) < 250 and line.endswith("...")
+def test_a_long_reason_is_whole_and_goes_on_below_itself() -> None:
+    words = [f"word{number}" for number in range(300)] + ["/a/path/" * 30]
+    lines = status_table({"a": {"msg": "\n".join(words)}, "b": result()})
+    head = "a         ?          unknown  "
+    assert lines[1].startswith(head + "not read: word0 ")
+    assert all(line.startswith(" " * len(head) + "word") for line in lines[2:-3])
+    assert all(len(line) <= len(head) + 120 for line in lines[:-3])
+    assert " ".join(" ".join(lines[1:-2]).split()) == f"a ? unknown not read: {' '.join(words)}"
+    assert lines[-2] == "b         14.2.7-ee  yes      3 done"
+
+
+def test_what_was_never_run_is_counted_beside_what_is_unfinished() -> None:
+    lines = status_table({"a": result(ACTIVE, unproven=["main_1"], reasons=["long"])})
+    assert lines[1] == "a         14.2.7-ee  no    1 active, 3 done, 1 finished without a job"
 
 
 @pytest.mark.parametrize("wrong", [[], "text", None])

@@ -301,6 +301,18 @@ DONE = dict(ROW_16_3, status=3)
             id="finished without running",
         ),
         pytest.param(
+            "18.8.0",
+            answers(DONE, unproven=[12]),
+            ["the cure is the upgrade to 18.10 or later (the next stop is 18.11, its newest patch)"],
+            id="the cure is ahead",
+        ),
+        pytest.param(
+            "18.10.1",
+            answers(DONE, unproven=[12]),
+            ["The schema migrations of this version run them: run db_migrate"],
+            id="the cure is here",
+        ),
+        pytest.param(
             "16.3.9",
             answers(DONE, server={"now": "2026-11-20T08:00:00Z", "standby": True}),
             ["the database main was read from a standby"],

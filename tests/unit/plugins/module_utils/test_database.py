@@ -107,7 +107,23 @@ def test_a_part_without_an_answer_is_absent() -> None:
             id="a table is locked",
         ),
         pytest.param(
-            3, "", 'psql:<stdin>:2: ERROR:  relation "x" does not exist', "refused the query", "", id="SQL error"
+            3,
+            "",
+            "psql:<stdin>:2: ERROR:  canceling statement due to statement timeout",
+            "too slow to answer: .*statement timeout[.] Run this again",
+            "less busy",
+            id="a busy database",
+        ),
+        pytest.param(
+            3, "", "ERROR:  permission denied for table x", "does not let this user read", "login_user", id="other user"
+        ),
+        pytest.param(
+            3,
+            "",
+            'psql:<stdin>:2: ERROR:  relation "x" does not exist\nLINE 1: SELECT',
+            'refused the query: .* "x" does not exist LINE 1: SELECT[.] Look',
+            "/var/log/gitlab/postgresql/current",
+            id="SQL error",
         ),
     ],
 )

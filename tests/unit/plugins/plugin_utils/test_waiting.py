@@ -49,6 +49,7 @@ def status(*migrations: dict[str, t.Any], at: int = 0) -> dict[str, t.Any]:
     return {
         "by_state": by_state,
         "migrations": [row for row in migrations if row["state"] not in DONE],
+        "gitlab_version": "16.3.9-ee",
         "read_at": (NOW + timedelta(seconds=at)).strftime("%Y-%m-%dT%H:%M:%SZ"),
     }
 
@@ -141,7 +142,8 @@ def test_until_nothing_runs(row: dict[str, t.Any], reached: bool) -> None:
         pytest.param(
             Limits(),
             [(0, status(migration(state="paused")))],
-            "things (main_1) is paused, so it never ends",
+            "BackfillX on things (main_1) is paused, so it never ends. Resume it (bbm_state with state: active and"
+            " migrations: [main_1]) or finish it at once (bbm_finalize with migration: main_1).",
             id="paused",
         ),
         pytest.param(
@@ -157,8 +159,22 @@ def test_until_nothing_runs(row: dict[str, t.Any], reached: bool) -> None:
                     ),
                 ),
             ],
-            "things (main_1) failed. Look at the error, then retry it, or finalize it (bbm_finalize). Last error: PG::Error: no space",
+            "things (main_1) failed. Look at last_error, then retry it (bbm_retry with migration: main_1) or finish it at once"
+            " (bbm_finalize with migration: main_1). Last error: PG::Error: no space",
             id="failed",
+        ),
+        pytest.param(
+            Limits(stall_timeout=3600),
+            [(0, status(migration(state="unknown_7")))],
+            "things (main_1) is in a state that this collection does not know (unknown_7), so nobody can tell whether it"
+            " will ever end. Update the collection, or ask GitLab what it means.",
+            id="unknown",
+        ),
+        pytest.param(
+            Limits(until="paused"),
+            [(0, status(migration(state="paused"), migration("main_2", state="unknown_2")))],
+            "things (main_2) is in a state that this collection does not know (unknown_2)",
+            id="unknown, where only running ones matter",
         ),
         pytest.param(
             Limits(timeout=60),
