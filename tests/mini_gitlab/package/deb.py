@@ -48,6 +48,8 @@ _EMBEDDED: t.Mapping[str, tuple[str, ...]] = {
         "rake",
         "puma",
         "curl",
+        "git",
+        "rsync",
     ),
 }
 

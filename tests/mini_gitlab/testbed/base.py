@@ -11,6 +11,7 @@ import os
 import pathlib
 import shutil
 import subprocess
+import time
 
 from . import images, rootless
 from .errors import TestbedError
@@ -22,6 +23,7 @@ HOOK = pathlib.Path(__file__).parent / "base-hook"
 DIRECTORY = pathlib.Path(__file__).parent.parent
 # Documentation and translations are half of a small Debian, and no test reads them.
 LEFT_OUT = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/share/ri/*")
+_RECENT_SECONDS = 3600
 
 
 def package_names(text: str) -> list[str]:
@@ -43,7 +45,10 @@ def require(store: Store) -> str:
 
 
 def make(store: Store) -> str:
-    """Makes the base unless it is there; removes older ones that nothing stands on. Takes the store's lock."""
+    """Makes the base unless it is there; removes old ones that nothing stands on. Takes the store's lock.
+
+    A recent one may be that of another checkout, which is about to make its first image on it.
+    """
     name = current()
     with store.lock("store", seconds=1200):
         if name not in entries(store.bases):
@@ -51,7 +56,8 @@ def make(store: Store) -> str:
             with store.building(store.bases / name) as directory:
                 _bootstrap(directory / "root", store.bases / f".{name}.log")
         for old in set(entries(store.bases)) - {name} - images.bases_in_use(store):
-            store.remove(store.bases / old)
+            if time.time() - (store.bases / old).stat().st_mtime > _RECENT_SECONDS:
+                store.remove(store.bases / old)
     return name
 
 

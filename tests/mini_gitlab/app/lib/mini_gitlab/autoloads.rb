@@ -22,10 +22,15 @@ end
 module Gitlab
   LIBRARY = File.join(MiniGitlab::ROOT, 'lib')
 
+  VERSION = File.read(File.join(MiniGitlab::ROOT, 'VERSION')).strip
+
   autoload :AppLogger, "#{LIBRARY}/gitlab/app_logger"
+  autoload :AuthorizedKeys, "#{LIBRARY}/gitlab/authorized_keys"
   autoload :CurrentSettings, "#{LIBRARY}/gitlab/models"
   autoload :ExclusiveLease, "#{LIBRARY}/gitlab/exclusive_lease"
   autoload :Json, "#{LIBRARY}/gitlab/json"
+  autoload :TaskAbortedByUserError, "#{LIBRARY}/gitlab/task_helpers"
+  autoload :TaskHelpers, "#{LIBRARY}/gitlab/task_helpers"
 
   require_relative '../gitlab/background_migration_queue'
 
@@ -69,6 +74,28 @@ module Database
   end
 end
 
+module Backup
+  FOLDER = "#{Gitlab::LIBRARY}/backup"
+  autoload :Archive, "#{FOLDER}/archive"
+  autoload :BundleLayout, "#{FOLDER}/bundle_layout"
+  autoload :DatabaseBackupError, "#{FOLDER}/errors"
+  autoload :DatabaseStore, "#{FOLDER}/database_store"
+  autoload :Error, "#{FOLDER}/errors"
+  autoload :FileBackupError, "#{FOLDER}/errors"
+  autoload :FileStore, "#{FOLDER}/file_store"
+  autoload :GitError, "#{FOLDER}/errors"
+  autoload :Information, "#{FOLDER}/information"
+  autoload :Lock, "#{FOLDER}/lock"
+  autoload :Manager, "#{FOLDER}/manager"
+  autoload :NumberedBundles, "#{FOLDER}/bundle_layout"
+  autoload :Options, "#{FOLDER}/options"
+  autoload :PartError, "#{FOLDER}/errors"
+  autoload :Parts, "#{FOLDER}/part"
+  autoload :Progress, "#{FOLDER}/progress"
+  autoload :Repository, "#{FOLDER}/repository"
+  autoload :RepositoryStore, "#{FOLDER}/repository_store"
+end
+
 autoload :Feature, "#{Gitlab::LIBRARY}/gitlab/feature"
 %i[ApplicationRecord ApplicationSetting Project Namespace User Issue].each do |name|
   autoload name, "#{Gitlab::LIBRARY}/gitlab/models"
@@ -77,4 +104,5 @@ module Ci
   autoload :ApplicationRecord, "#{Gitlab::LIBRARY}/gitlab/models"
 end
 
+require_relative '../gitlab/config'
 require_relative '../gitlab/database'

@@ -48,7 +48,47 @@ module MiniGitlab
       command_line: '18.5',
       execute_tasks: '18.7',
       progress_column: '18.9',
-      wait_task: '19.4'
+      wait_task: '19.4',
+
+      # Backups. The exact release of most is inferred.
+      # repositories by the program gitaly-backup, which writes JSON lines
+      backup_gitaly_program: '14.3',
+      # "Deleting backups/tmp" after a restore
+      backup_removes_moved: '14.3',
+      # terraform states, packages
+      backup_of_packages: '14.7',
+      # every line has its time; SKIP counts for a restore; what was unpacked is removed after a failure too
+      backup_stamped_lines: '14.10',
+      # INCREMENTAL; repositories as numbered bundles
+      backup_incremental: '14.10',
+      # backup_information.yml has repositories_storages and repositories_paths
+      backup_chooses_repositories: '15.0',
+      # main_database, ci_database; later one part "database" again
+      backup_part_for_each_database: '15.0',
+      backup_one_part_for_databases: '15.8',
+      # backup_restore.pid; first any such file was in the way
+      backup_lock: '15.6',
+      backup_lock_looks_for_process: '16.0',
+      # GITLAB_BACKUP_PG... had no effect for some versions
+      backup_variables_ignored: '15.11',
+      backup_variables_again: '16.7',
+      backup_variables_per_database: '16.5',
+      backup_of_secure_files: '16.1',
+      # backup_information.yml has skip_repositories_paths and repositories_server_side
+      backup_chooses_servers: '16.3',
+      # the time in backup_information.yml is no longer an object of Rails
+      backup_plain_times: '16.6',
+      backup_records_id: '16.8',
+      backup_verify_task: '16.10',
+      # a part that failed makes the exit code 1
+      backup_failure_counts: '16.11',
+      # the lines about databases have their time too; the path of the PID file
+      backup_logs_databases: '17.0',
+      # repositories below the storage's name, with manifests
+      backup_manifests: '17.0',
+      backup_of_external_diffs: '17.1',
+      # a restore wants three times the archive's size to be free
+      backup_checks_space: '18.2'
     }.freeze
 
     # The double parse existed in 14.9 only.

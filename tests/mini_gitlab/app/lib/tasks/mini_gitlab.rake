@@ -41,6 +41,18 @@ namespace :mini_gitlab do
     end
   end
 
+  desc 'Add projects with a repository, an upload, and one file in each other part of a backup'
+  task(:seed_data, [:projects] => :environment) do |_task, arguments|
+    require_relative '../mini_gitlab/seed_data'
+    MiniGitlab::SeedData.add(Integer(arguments.fetch(:projects, 3)))
+  end
+
+  desc 'What the instance holds: for each part on disk and each table a count and a digest of the content'
+  task(data_digest: :environment) do
+    require_relative '../mini_gitlab/seed_data'
+    puts MiniGitlab::SeedData.digest
+  end
+
   desc 'Queue the background migrations that are new in this version, as an upgrade to it would have'
   task(queue: :environment) do
     introduced = File.readlines(File.join(MiniGitlab::ROOT, 'db/introduced.txt'), chomp: true)

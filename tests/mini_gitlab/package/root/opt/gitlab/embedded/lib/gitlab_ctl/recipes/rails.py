@@ -10,29 +10,31 @@ import secrets
 import typing as t
 
 from gitlab_ctl import layout
-from gitlab_ctl.recipes import runit
+from gitlab_ctl.recipes import runit, storage
 from gitlab_ctl.resources import Converge
 from gitlab_ctl.settings import Database, Settings
 
-USER = "git"
+USER = storage.USER
 _ETC = layout.RAILS_DATA / "etc"
 
 
 def enable(run: Converge, settings: Settings) -> None:
     run.recipe("gitlab::gitlab-rails")
     _directories(run)
+    storage.provide(run, settings)
     _secrets(run)
     changed = [
         run.template(_ETC / "database.yml", database_yml(settings), "root", 0o640, USER),
         run.template(_ETC / "resque.yml", f"production:\n  url: {_redis_url(settings)}\n", "root", 0o644),
+        run.template(_ETC / "gitlab.yml", storage.gitlab_yml(settings), "root", 0o640, USER),
         _environment(run, settings),
         run.template(layout.RAILS_DATA / "VERSION", (layout.RAILS_ROOT / "VERSION").read_text(encoding="utf-8")),
     ]
-    for name in ("database.yml", "resque.yml"):
+    for name in ("database.yml", "resque.yml", "gitlab.yml"):
         run.link(layout.RAILS_ROOT / "config" / name, _ETC / name)
     run.template(
         layout.RAILS_RC,
-        f"gitlab_user='{USER}'\ngitlab_group='{USER}'\nregistry_dir=''\nregistry_user=''\nregistry_group=''\n",
+        f"gitlab_user='{USER}'\ngitlab_group='{USER}'\n{storage.rc_lines(settings)}",
     )
     if any(changed):
         restart_dependents(run)
@@ -99,11 +101,6 @@ def _directories(run: Converge) -> None:
     for path, mode in (
         (_ETC, 0o755),
         (layout.UPGRADE_STATUS, 0o700),
-        (layout.RAILS_DATA / "shared", 0o751),
-        (layout.RAILS_DATA / "uploads", 0o700),
-        (layout.DATA / "backups", 0o700),
-        (layout.DATA / "git-data", 0o700),
-        (layout.DATA / "git-data/repositories", 0o2770),
         (layout.LOGS / "gitlab-rails", 0o700),
         (layout.RAILS_ROOT / "tmp", 0o755),
         (layout.LOGS / "puma", 0o700),
