@@ -13,7 +13,7 @@ Flags are set by Feature, the number by ApplicationSetting: SQL would leave GitL
 from __future__ import annotations
 
 import typing as t
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._bbm_scheduler import (
     FLAGS,
@@ -35,6 +35,9 @@ SWITCHES = (ON_SCHEDULE, OPTIMIZE, PARALLEL)
 NAMES = (*SWITCHES, MAX_RUNNING)
 FIRST_WITH_MAX_RUNNING = (15, 7)
 
+# What was put away, in the collection's folder on the host.
+RECORD = "bbm_settings.json"
+
 # True, False, the number, or None for what nobody set.
 Value = t.Union[bool, int, None]
 
@@ -45,6 +48,52 @@ class Settings:
 
     values: t.Mapping[str, Value]
     partial: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Record:
+    """What was stored before this collection set something, and all that it has tried to set since."""
+
+    former: t.Mapping[str, Value] = field(default_factory=dict)
+    tried: t.Mapping[str, t.Sequence[Value]] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, record: t.Mapping[str, t.Any] | None) -> Record:
+        """Read the record as it is kept.
+
+        :raises GitLabError: it is another thing.
+        """
+        if record is None:
+            return cls()
+        former, tried = record.get("former"), record.get("tried")
+        if not isinstance(former, dict) or not isinstance(tried, dict) or set(former) != set(tried):
+            raise _unreadable(f"it has {', '.join(sorted(map(str, record))) or 'nothing'}")
+        if not set(former) <= set(NAMES) or not all(isinstance(values, list) for values in tried.values()):
+            raise _unreadable(f"it names {', '.join(sorted(map(str, former)))}")
+        return cls(former, tried)
+
+    def to_json(self) -> dict[str, t.Any]:
+        return {"former": dict(self.former), "tried": {name: list(values) for name, values in self.tried.items()}}
+
+    def with_change(self, todo: t.Mapping[str, Value], stored: Settings) -> Record:
+        """Return the record for what is about to be set.
+
+        What an earlier, interrupted run wrote wins: what is stored now may have been set by it.
+        """
+        former = {**{name: stored.values[name] for name in todo}, **self.former}
+        tried = {name: list(self.tried.get(name, [])) for name in former}
+        for name, value in todo.items():
+            if value not in tried[name]:
+                tried[name].append(value)
+        return Record(former, tried)
+
+    def to_put_back(self, stored: Settings) -> dict[str, Value]:
+        """Return what is to be put back. A third value, neither the former one nor one that was tried, is somebody's own."""
+        return {
+            name: value
+            for name, value in self.former.items()
+            if name not in stored.partial and stored.values[name] in (value, *self.tried[name])
+        }
 
 
 def read(session: Session) -> Settings:
@@ -121,6 +170,22 @@ def wishes(options: t.Mapping[str, t.Any]) -> dict[str, Value]:
     return wanted
 
 
+def refuse_options(options: t.Mapping[str, t.Any], restored: str) -> None:
+    """Refuse what has no meaning together.
+
+    :raises GitLabError: an option contradicts the state.
+    """
+    if options["state"] != restored:
+        return
+    given = [name for name in (*NAMES, "restore") if options[name] is not None]
+    given += ["remember"] if options["remember"] else []
+    if given:
+        raise GitLabError(
+            f"{', '.join(given)} has no meaning with state: {restored}, which puts back what was remembered.",
+            "Leave it out, or leave state out.",
+        )
+
+
 def differences(wanted: t.Mapping[str, Value], stored: Settings) -> dict[str, Value]:
     """Return the wishes that are not so already.
 
@@ -138,6 +203,13 @@ def differences(wanted: t.Mapping[str, Value], stored: Settings) -> dict[str, Va
             "Run the schema migrations (db_migrate), open the Admin area once, and run this again.",
         )
     return {name: value for name, value in wanted.items() if stored.values[name] != value}
+
+
+def _unreadable(what: str) -> GitLabError:
+    return GitLabError(
+        f"The record {RECORD} is not one of former settings: {what}.",
+        f"Look at /var/lib/gitlab_fleet_upgrade/{RECORD}, put back by hand what it speaks of, and remove it.",
+    )
 
 
 def _check(name: str, value: t.Any) -> None:

@@ -151,6 +151,12 @@ left:
   elements: str
   returned: when the instance was read
   sample: []
+stuck:
+  description: The ids of those that were stalled, or all that are left if nothing moved, for O(stall_timeout).
+  type: list
+  elements: str
+  returned: when the instance was read
+  sample: []
 reached:
   description: Whether what was waited for has happened. Can be false in check mode and on failure.
   type: bool

@@ -134,10 +134,9 @@ class Waiting:
             if self._never_ends(migration["state"]):
                 return self._stopped(name, migration)
         limits = self._limits
-        if limits.stall_timeout:
-            stuck = self._stuck(limits.stall_timeout)
-            if stuck:
-                return stuck
+        stuck = self._stuck()
+        if stuck:
+            return stuck
         if limits.timeout and self._elapsed >= limits.timeout:
             return f"After {in_words(self._elapsed)} (timeout), {self._what_is_left()}"
         if limits.deadline and moment >= limits.deadline:
@@ -172,6 +171,7 @@ class Waiting:
                 for name, migration in self._seen.items()
             ],
             "left": self.left(),
+            "stuck": self._stuck_ids(),
             "reached": self.reached(),
             "elapsed_seconds": int(self._elapsed),
             "history": self._whole_history(),
@@ -202,19 +202,26 @@ class Waiting:
         }
         self._stalled_for = {name: seconds - since for name, since in self._stalled_since.items()}
 
-    def _stuck(self, limit: float) -> str | None:
-        for name, stalled in self._stalled_for.items():
-            if stalled >= limit and self._blocks(self._seen[name]):
-                reasons = "; ".join(self._seen[name]["stalled_reasons"])
-                return (
-                    f"{_label(self._seen[name])} has been stalled for {in_words(stalled)} (stall_timeout): {reasons}."
-                )
-        if self._still >= limit and self.left():
-            basis = next((self._seen[name]["eta_basis"] for name in self.left() if self._seen[name]["eta_basis"]), None)
-            return f"Nothing has moved for {in_words(self._still)} (stall_timeout), {self._what_is_left()}" + (
-                f" {basis}." if basis else ""
-            )
-        return None
+    def _stuck_ids(self) -> list[str]:
+        limit = self._limits.stall_timeout
+        if not limit:
+            return []
+        stalled = [name for name, for_ in self._stalled_for.items() if for_ >= limit and self._blocks(self._seen[name])]
+        return stalled or (self.left() if self._still >= limit else [])
+
+    def _stuck(self) -> str | None:
+        stuck = self._stuck_ids()
+        if not stuck:
+            return None
+        name = stuck[0]
+        if self._stalled_for.get(name, 0) >= self._limits.stall_timeout:
+            reasons = "; ".join(self._seen[name]["stalled_reasons"])
+            stalled = in_words(self._stalled_for[name])
+            return f"{_label(self._seen[name])} has been stalled for {stalled} (stall_timeout): {reasons}."
+        basis = next((self._seen[name]["eta_basis"] for name in stuck if self._seen[name]["eta_basis"]), None)
+        return f"Nothing has moved for {in_words(self._still)} (stall_timeout), {self._what_is_left()}" + (
+            f" {basis}." if basis else ""
+        )
 
     def _stopped(self, name: str, migration: Migration) -> str:
         state = migration["state"]
