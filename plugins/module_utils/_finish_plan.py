@@ -111,14 +111,19 @@ def _check(status: Status) -> None:
 
 
 def _parallel(queues: t.Sequence[Queue], instance: Instance, most: int) -> Parallel:
-    """Return the smallest number of slots with which all that is waited for can be in time."""
-    late = [one for queue in queues for one in queue.late(instance.slots)]
-    if not late:
+    """Return the smallest number of slots with which as much as possible of what is waited for could be in time."""
+
+    def beyond(slots: int) -> int:
+        return sum(len(queue.beyond(slots)) for queue in queues)
+
+    wanted = min(range(instance.slots, most + 1), key=beyond)
+    if wanted == instance.slots:
         return Parallel(instance.slots, None, f"{instance.slots} side by side in each database, as it is set")
-    wanted = next(slots for slots in range(instance.slots, most + 1) if not any(queue.late(slots) for queue in queues))
-    names = ", ".join(one.id for one in late)
+    better = [one.id for queue in queues for one in queue.beyond(instance.slots) if one not in queue.beyond(wanted)]
     return Parallel(
-        instance.slots, wanted, f"{wanted} side by side in each database instead of {instance.slots}, for {names}"
+        instance.slots,
+        wanted,
+        f"{wanted} side by side in each database instead of {instance.slots}, for {', '.join(better)}",
     )
 
 
@@ -126,7 +131,7 @@ def _waiting(one: Candidate, queue: Queue, parallel: Parallel, means: Means) -> 
     """Say why Sidekiq can be waited for."""
     span = queue.spans(parallel.slots)[one.id]
     in_time = queue.verdicts(parallel.slots)[one.id]
-    faster = parallel.wanted is not None and one in queue.late(parallel.now)
+    faster = parallel.wanted is not None and one in queue.beyond(parallel.now)
     action = RETRY if one.retry else WAIT_FASTER if faster else WAIT
     words = [how_far(one.migration)]
     if one.retry:
@@ -235,6 +240,8 @@ def _result(
 
 
 def _estimate(unfinished: t.Sequence[Decision], means: Means) -> dict[str, t.Any]:
+    if not unfinished:
+        return {"seconds": 0, "basis": "nothing is left", "in_time": None if means.seconds_left is None else True}
     ends = [one.end for one in unfinished if one.action != OPERATOR]
     unknown = [one.id for one in unfinished if one.action == OPERATOR or one.end is None]
     if unknown:
@@ -245,7 +252,7 @@ def _estimate(unfinished: t.Sequence[Decision], means: Means) -> dict[str, t.Any
     in_time: bool | None = False if False in verdicts else None if None in verdicts else True
     return {
         "seconds": seconds,
-        "basis": f"the last one ends in about {in_words(seconds)} ({', '.join(kinds) or 'nothing is left'})",
+        "basis": f"the last one ends in about {in_words(seconds)} ({', '.join(kinds)})",
         "in_time": None if means.seconds_left is None else in_time,
     }
 

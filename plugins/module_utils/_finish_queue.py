@@ -123,6 +123,14 @@ class Queue:
         verdicts = self.verdicts(slots)
         return [one for one in self.candidates if verdicts[one.id] is False]
 
+    def beyond(self, slots: int) -> list[Candidate]:
+        """Return those that are not known to end before the deadline with so many slots, not even by their plan."""
+        left = self._left
+        if left is None:
+            return []
+        found, late = self.spans(slots), self.late(slots)
+        return [one for one in self.candidates if one in late or _after(found[one.id].end, left)]
+
     def watched(self, slots: int) -> list[Candidate]:
         """Return those whose estimate is worth to be waited for."""
         return [] if self._left is None else self._learning(self.spans(slots))
@@ -159,6 +167,10 @@ def _spans(candidates: t.Sequence[Candidate], slots: int) -> dict[str, Span]:
     found = spans(taking, slots)
     found.update({one.id: Span(0.0, one.duration.seconds) for one in candidates if one.aside})
     return found
+
+
+def _after(end: float | None, moment: float) -> bool:
+    return end is None or end > moment
 
 
 def _place(one: Candidate) -> int:

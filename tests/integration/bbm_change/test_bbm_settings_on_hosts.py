@@ -89,6 +89,54 @@ def test_the_number_is_set_and_put_back(changing: Instances) -> None:
     assert stored(changing, host) == before
 
 
+RECORD = "/var/lib/gitlab_fleet_upgrade/bbm_settings.json"
+
+
+def test_what_was_set_first_is_remembered_and_put_back(changing: Instances) -> None:
+    """Twice changed, once by a run that was killed before it set anything; and nothing is asked without a record."""
+    host = begin(changing, STRICT)
+    before = stored(changing, host)
+    number = before["settings"]["database_max_running_batched_background_migrations"]
+    first = {"max_running": 7, "remember": True}
+    shown = changing.run(host, "bbm_settings", check=True, **first)
+    assert shown["changed"] and shown["remembered"] == {}
+    assert changing.sh(host, f"cat {RECORD} 2>/dev/null || true") == ""
+    cases = [first, {"max_running": 9, SCHEDULE: False, "remember": True}]
+    done, again = changing.run_each(host, "bbm_settings", cases)
+    assert not done["failed"] and not again["failed"], again
+    assert done["remembered"] == {"max_running": number}
+    assert again["remembered"] == {"max_running": number, SCHEDULE: None}
+    assert changing.sh(host, f"stat -c '%a %U' {RECORD}") == "600 root"
+
+    shown = changing.run(host, "bbm_settings", check=True, state="restored")
+    assert (shown["changed"], shown["settings"]) == (True, {"max_running": number, SCHEDULE: None})
+    assert stored(changing, host)["flags"] == {SCHEDULE: []}
+    back, nothing = changing.run_each(host, "bbm_settings", [{"state": "restored"}] * 2)
+    assert (back["failed"], back["changed"], nothing["changed"], nothing["commands"]) == (False, True, False, [])
+    assert len(back["commands"]) == 1
+    assert stored(changing, host) == before
+    assert changing.sh(host, f"cat {RECORD} 2>/dev/null || true") == ""
+
+
+def test_a_value_that_somebody_set_meanwhile_is_left_alone(changing: Instances) -> None:
+    host = begin(changing, STRICT)
+    before = stored(changing, host)
+    changing.run(host, "bbm_settings", max_running=7, remember=True, **{SCHEDULE: False})
+    changing.run(host, "bbm_settings", max_running=5)
+    back = changing.run(host, "bbm_settings", state="restored")
+    assert (back["failed"], back["left_alone"], back["settings"]) == (False, ["max_running"], {SCHEDULE: None})
+    after = stored(changing, host)
+    assert after["settings"]["database_max_running_batched_background_migrations"] == 5
+    assert after["flags"] == {}
+    number = before["settings"]["database_max_running_batched_background_migrations"]
+    changing.run(host, "bbm_settings", max_running=number)
+    changing.sh(host, f"echo '{{}}' > {RECORD}")
+    wrong = changing.run(host, "bbm_settings", state="restored")
+    assert wrong["failed"] and RECORD in wrong["msg"]
+    changing.sh(host, f"rm {RECORD}")
+    assert stored(changing, host) == before
+
+
 @pytest.mark.parametrize(
     ("name", "options", "said"),
     [
@@ -123,6 +171,7 @@ def test_bad_input_and_what_cannot_be_put_back_change_nothing(changing: Instance
         {"restore": {"max_running": None}},
         {"restore": {"other": True}},
         {"restore": {}, "max_running": 3},
+        {"state": "restored", "max_running": 3},
     ]
     for options, result in zip(cases, changing.run_each(host, "bbm_settings", cases), strict=True):
         assert result["failed"], options

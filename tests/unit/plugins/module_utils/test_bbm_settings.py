@@ -15,6 +15,7 @@ from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._bbm_settings
     MAX_RUNNING,
     NAMES,
     SWITCHES,
+    Record,
     Settings,
     Value,
 )
@@ -101,3 +102,57 @@ def test_the_differences_and_no_more_make_the_wish_true_and_the_former_values_pu
     assert all(stored[name] != value for name, value in todo.items())
     back = _bbm_settings.wishes({**NOTHING, "restore": stored})
     assert {**wanted, **_bbm_settings.differences(back, Settings(wanted))} == stored
+
+
+VALUES: t.Mapping[str, st.SearchStrategy[Value]] = {
+    **{name: st.sampled_from([None, True, False]) for name in SWITCHES},
+    MAX_RUNNING: st.integers(1, 5),
+}
+CHANGES = st.lists(
+    st.tuples(st.fixed_dictionaries({}, optional=VALUES), st.sampled_from(["done", "killed before", "forgotten"])),
+    max_size=6,
+)
+
+
+@given(st.fixed_dictionaries(dict(VALUES)), CHANGES)
+def test_however_often_it_was_interrupted_the_first_values_come_back(first: dict[str, Value], changes: t.Any) -> None:
+    stored, record = dict(first), Record()
+    for wanted, fate in changes:
+        todo = _bbm_settings.differences(wanted, Settings(stored))
+        if fate != "forgotten":
+            record = Record.read(record.with_change(todo, Settings(stored)).to_json())
+        if fate == "done":
+            stored.update(todo)
+    stored.update(record.to_put_back(Settings(stored)))
+    assert stored == first
+
+
+def test_what_somebody_else_has_set_since_is_left_alone() -> None:
+    before = Settings({SCHEDULE: None, MAX_RUNNING: 2})
+    record = Record().with_change({MAX_RUNNING: 4, SCHEDULE: True}, before)
+    assert record.to_put_back(Settings({SCHEDULE: True, MAX_RUNNING: 6})) == {SCHEDULE: None}
+    assert record.to_put_back(Settings({MAX_RUNNING: 4}, (SCHEDULE,))) == {MAX_RUNNING: 2}
+    again = record.with_change({MAX_RUNNING: 6}, Settings({SCHEDULE: True, MAX_RUNNING: 4}))
+    assert again.to_put_back(Settings({SCHEDULE: True, MAX_RUNNING: 4})) == {SCHEDULE: None, MAX_RUNNING: 2}
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"max_running": 2},
+        {"former": {MAX_RUNNING: 2}, "tried": {}},
+        {"former": {MAX_RUNNING: 2}, "tried": {MAX_RUNNING: 4}},
+        {"former": {"other": 2}, "tried": {"other": [4]}},
+    ],
+)
+def test_a_record_of_something_else_is_no_licence_to_set_anything(record: dict[str, t.Any]) -> None:
+    with pytest.raises(GitLabError, match="put back by hand"):
+        Record.read(record)
+
+
+@pytest.mark.parametrize("options", [{MAX_RUNNING: 4}, {"restore": {}}, {"remember": True}])
+def test_putting_back_takes_no_wishes(options: dict[str, t.Any]) -> None:
+    given = {**NOTHING, "restore": None, "remember": False, "state": "restored"}
+    _bbm_settings.refuse_options(given, "restored")
+    with pytest.raises(GitLabError, match=next(iter(options))):
+        _bbm_settings.refuse_options({**given, **options}, "restored")
