@@ -97,7 +97,7 @@ def test_what_was_set_first_is_remembered_and_put_back(changing: Instances) -> N
     host = begin(changing, STRICT)
     before = stored(changing, host)
     number = before["settings"]["database_max_running_batched_background_migrations"]
-    first = {"max_running": 7, "remember": True}
+    first: dict[str, t.Any] = {"max_running": 7, "remember": True}
     shown = changing.run(host, "bbm_settings", check=True, **first)
     assert shown["changed"] and shown["remembered"] == {}
     assert changing.sh(host, f"cat {RECORD} 2>/dev/null || true") == ""
@@ -121,7 +121,8 @@ def test_what_was_set_first_is_remembered_and_put_back(changing: Instances) -> N
 def test_a_value_that_somebody_set_meanwhile_is_left_alone(changing: Instances) -> None:
     host = begin(changing, STRICT)
     before = stored(changing, host)
-    changing.run(host, "bbm_settings", max_running=7, remember=True, **{SCHEDULE: False})
+    wanted: dict[str, t.Any] = {"max_running": 7, SCHEDULE: False, "remember": True}
+    changing.run(host, "bbm_settings", **wanted)
     changing.run(host, "bbm_settings", max_running=5)
     back = changing.run(host, "bbm_settings", state="restored")
     assert (back["failed"], back["left_alone"], back["settings"]) == (False, ["max_running"], {SCHEDULE: None})
