@@ -5,7 +5,8 @@
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 # Do not use this from other collections or standalone plugins/modules!
 
-"""Finishes batched background migrations one after another, each as a job of :mod:`_job`, in steps that return at once.
+"""Finishes batched background migrations by jobs of :mod:`_job`, in steps that return at once: one alone by GitLab's task,
+several in one process.
 
 What was done so far is in a dictionary of JSON values, so that the steps of one run can be calls of their own. It may
 be lost at any time: rows and jobs tell the next run where this one stood.
@@ -17,21 +18,18 @@ import time
 import typing as t
 
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils import _bbm_finalize as plan
-from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils import _orphans
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils import _bbm_finalize_many as many
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils import _bbm_finalize_record as record
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._bbm import (
-    FINISHED,
-    JOBS_TABLE,
-    STATES,
     BatchedMigration,
     find_by_id,
     parse_id,
     read_migrations,
 )
-from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._bbm_sql import LOGS_TABLE
-from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._database import Part
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._bbm_finalize_obstacles import Obstacles, is_due
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._errors import GitLabError
-from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._failure import Cause, Diagnosis, diagnose
-from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._job import ENDED, RUNNING, Job, tail
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._failure import FINALIZE_TASK, diagnose
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._job import LOST, RUNNING, Job, tail
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._long_work import Waiting
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._rails_runner import parse_answer
 
@@ -40,21 +38,7 @@ if t.TYPE_CHECKING:
     from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._instance import Instance
     from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._job import Jobs
 
-LOG_TAIL_BYTES = 4000
-# A look whether a running finalize goes round in circles costs a query, and seconds when it looks like it.
-CHECK_SECONDS = 60
-
-LAST_ERROR = Part(
-    "last_error",
-    (JOBS_TABLE, LOGS_TABLE),
-    f"""
-SELECT coalesce((
-  SELECT to_jsonb(e) FROM (
-    SELECT l.batched_background_migration_job_id AS job_id, l.exception_class, l.exception_message, l.created_at AS at
-    FROM {LOGS_TABLE} AS l JOIN {JOBS_TABLE} AS j ON j.id = l.batched_background_migration_job_id
-    WHERE j.batched_background_migration_id = %(row_id)s::bigint AND j.status = 2 AND l.exception_class IS NOT NULL
-    ORDER BY l.id DESC LIMIT 1) AS e), 'null'::jsonb)""",
-)
+_Rows = t.Dict[str, BatchedMigration]
 
 
 class Finalizer:
@@ -65,16 +49,18 @@ class Finalizer:
         instance: Instance,
         jobs: Jobs,
         memory: dict[str, t.Any],
+        *,
         orphan_grace: int,
+        parallel: int = 1,
         check_mode: bool = False,
         sleep: t.Callable[[float], None] = time.sleep,
     ) -> None:
         self._instance = instance
         self._jobs = jobs
         self._memory = memory
-        self._orphan_grace = orphan_grace
+        self._parallel = parallel
         self._check_mode = check_mode
-        self._sleep = sleep
+        self._obstacles = Obstacles(instance, orphan_grace, check_mode, sleep)
 
     def select(self, selection: plan.Selection) -> None:
         """Decide once what is to be finished.
@@ -91,11 +77,12 @@ class Finalizer:
 
     def advance(self) -> Waiting | None:
         """See :class:`_long_work.Work`."""
-        for one in self._memory["ids"]:
-            if one not in self._memory["results"]:
-                waiting = self._advance(one)
-                if waiting is not None:
-                    return waiting
+        while self._left():
+            waiting = None if self._check_mode else self._take_up()
+            if waiting is None and self._left():
+                waiting = self._begin()
+            if waiting is not None:
+                return waiting
         return None
 
     def results(self) -> list[dict[str, t.Any]]:
@@ -103,61 +90,62 @@ class Finalizer:
         results = self._memory["results"]
         return [results[one] for one in self._memory["ids"] if one in results]
 
-    def _advance(self, one: str) -> Waiting | None:
-        name = f"finalize-{one}"
-        job = self._jobs.find(name)
-        track = self._memory["tracks"].get(one)
-        if self._check_mode:
-            job = None
-        if job is not None and job.status == RUNNING:
-            track = track or self._track(one, job.note)
-            track["watched"] = True
-            self._unblock(one, track, job)
-            return Waiting(one, job, "")
-        if job is not None:
-            job = self._jobs.collect(name)
-        migration = self._read(one)
-        track = track or self._track(one, job.note if job else {"before": dict(migration.row), "way": None})
-        try:
-            if job is not None:
-                self._judge(migration, track, job)
-            if migration.done:
-                self._finish(migration, track)
-                return None
-            return self._start(migration, track)
-        except GitLabError as error:
-            self._finish(migration, track, error)
+    def _left(self) -> list[str]:
+        return [one for one in self._memory["ids"] if one not in self._memory["results"]]
+
+    def _take_up(self) -> Waiting | None:
+        """Take in what jobs of this host have done of the work; return the one that is still at it."""
+        waiting = self._take_up_many()
+        if waiting is not None:
+            return waiting
+        for one in self._left():
+            job = self._jobs.find(_job_name(one))
+            if job is None:
+                continue
+            track = self._track(one, job.note["before"], job.note["way"])
+            if job.status == RUNNING:
+                track["watched"] = True
+                if is_due(track):
+                    self._obstacles.unblock(self._read(one), track)
+                return Waiting(one, job, "")
+            self._judge(self._read(one), track, self._jobs.collect(job.name))
+        return None
+
+    def _take_up_many(self) -> Waiting | None:
+        job = self._jobs.find(many.JOB)
+        if job is None:
             return None
+        courses = many.courses_of(job)
+        mine = [one for one in self._left() if one in job.note and not self._tried(one, many.MANY)]
+        for one in mine:
+            track = self._track(one, job.note[one])
+            track["watched"] = track["watched"] or job.status == RUNNING
+        if job.status != RUNNING:
+            job = self._jobs.collect(many.JOB)
+        else:
+            under_way = [one for one in mine if one not in courses or courses[one].ended_at is None]
+            for one in under_way:
+                track = self._memory["tracks"][one]
+                if one in courses and is_due(track):
+                    migration = self._read(one)
+                    self._obstacles.unblock(migration, track, many.session_name(migration))
+            if under_way:
+                return Waiting(many.in_words(under_way), job, "")
+        rows = self._rows()
+        for one in mine:
+            self._judge_one_of_many(_present(one, rows), job, courses)
+        return None
 
-    def _track(self, one: str, note: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-        track = {
-            "before": note["before"],
-            "way": note["way"],
-            "tried": [],
-            "notes": [],
-            "freed": [],
-            "reset": 0,
-            "seconds": 0.0,
-            "log": None,
-            "watched": False,
-            "awaited": None,
-            "checked_at": time.time(),
-        }
-        self._memory["tracks"][one] = track
-        return track
-
-    def _judge(self, migration: BatchedMigration, track: dict[str, t.Any], job: Job) -> None:
-        """Take in how a job ended; raise when that is a failure of this run."""
+    def _judge(self, migration: BatchedMigration, track: record.Track, job: Job) -> None:
+        """Take in how a job for one migration ended."""
         watched, track["watched"] = track["watched"], False
-        track["way"] = way = job.note["way"]
-        track["seconds"] = round(track["seconds"] + job.seconds, 1)
-        track["log"] = job.log
-        output = job.output()
+        way, output = job.note["way"], job.output()
+        record.add_output(track, way, job, job.seconds, tail(job.log, record.LOG_TAIL_BYTES))
         diagnosis = diagnose(output, job.rc)
         verdict = plan.judge(migration, job.rc, diagnosis.cause)
         if verdict is plan.Verdict.DONE:
-            return
-        if verdict is plan.Verdict.OTHER_WAY:
+            self._finish(migration, track)
+        elif verdict is plan.Verdict.OTHER_WAY:
             track["tried"].append(way)
             if job.rc == 0:
                 track["notes"].append(f"{_words(way)} exited 0 and did nothing: the row is {migration.state}.")
@@ -165,161 +153,148 @@ class Finalizer:
             else:
                 track["notes"].append(f"{_words(way)} is not possible here: {diagnosis.summary}")
         elif watched:
-            raise self._failure(migration, job, diagnosis)
+            refused = (parse_answer(output) or {}).get("refused")
+            error = record.failure(migration, self._session(migration), job, diagnosis, refused, job.status == LOST)
+            self._finish(migration, track, error)
         else:
-            ended = f"ended with exit status {job.rc}" if job.status == ENDED else "disappeared (killed, or a restart)"
-            track["notes"].append(f"An earlier finalize {ended} while nobody was watching; see {job.log}.")
+            record.note_unwatched(track, job)
 
-    def _start(self, migration: BatchedMigration, track: dict[str, t.Any]) -> Waiting | None:
-        version = self._instance.version
-        plan.refuse(migration, version)
-        others = plan.twins(migration, self._read_all())
-        possible = plan.ways(migration, self._instance.topology, version, others, self._memory["without_tasks"])
-        left = [way for way in possible if way not in track["tried"]]
-        if not left:
+    def _judge_one_of_many(self, migration: BatchedMigration, job: Job, courses: t.Mapping[str, many.Course]) -> None:
+        """Take in what the job for many did for one migration."""
+        track = self._memory["tracks"][migration.id]
+        watched, track["watched"] = track["watched"], False
+        course = courses.get(migration.id)
+        if course is not None:
+            seconds = (course.ended_at or job.ended_at or time.time()) - course.began_at
+            record.add_output(track, many.MANY, job, seconds, course.error or course.refused or "")
+        if migration.done:
+            self._finish(migration, track)
+        elif course is None and courses:
+            # The process was ended before its turn came; the next one begins with it.
+            return
+        elif course is None:
+            # What keeps the runner from beginning may not keep the tasks from it.
+            track["tried"].append(many.MANY)
+            summary = diagnose(job.output(), job.rc).summary
+            track["notes"].append(f"{_words(many.MANY)} did not begin: {summary} See {job.errors}.")
+        elif course.did_nothing:
+            track["tried"].append(many.MANY)
+            track["notes"].append(f"{_words(many.MANY)} did nothing: the row is {migration.state}.")
+        elif watched:
+            diagnosis = diagnose(course.error, 1) if course.error else diagnose(job.output(), job.rc)
+            vanished = job.status == LOST and course.ended_at is None
+            session = self._session(migration)
+            error = record.failure(migration, session, job, diagnosis, course.refused, vanished)
+            self._finish(migration, track, error)
+        else:
+            record.note_unwatched(track, job)
+
+    def _begin(self) -> Waiting | None:
+        """Start what can be started now: one job, for as many migrations as possible."""
+        other = None if self._check_mode else self._jobs.find(many.JOB)
+        if other is not None and other.status != RUNNING:
+            # It has just ended.
+            return None
+        taken = many.tables_under_way(other) if other else set()
+        rows = self._rows()
+        together: list[BatchedMigration] = []
+        waiting: Waiting | None = None
+        for one in self._left():
+            migration = _present(one, rows)
+            track = self._track(one, migration.row)
+            table, lone = many.table_of(migration), self._tried(one, many.MANY)
+            try:
+                if migration.done:
+                    self._finish(migration, track)
+                elif table in taken:
+                    waiting = waiting or Waiting(one, other, "waits for another migration of the same table")
+                elif lone and together:
+                    taken.add(table)
+                else:
+                    obstacle = self._prepare(migration, track, rows)
+                    if obstacle is not None:
+                        waiting = waiting or obstacle
+                        taken.add(table)
+                    elif lone:
+                        return self._start(migration, track, rows)
+                    else:
+                        together.append(migration)
+            except GitLabError as error:
+                self._finish(migration, track, error)
+        if len(together) > 1 and other is None:
+            return self._start_many(together[: many.MOST_IN_A_JOB])
+        if together:
+            return self._start(together[0], self._memory["tracks"][together[0].id], rows)
+        return waiting
+
+    def _prepare(self, migration: BatchedMigration, track: record.Track, rows: _Rows) -> Waiting | None:
+        """Clear the way of a migration that is to be started; return what must be waited for before.
+
+        :raises GitLabError: it must not be started, or every way was tried.
+        """
+        plan.refuse(migration, self._instance.version)
+        if not self._ways(migration, track, rows):
             raise GitLabError(
                 f"{migration.label} is {migration.state}: none of GitLab's commands did anything. {' '.join(track['notes'])}",
                 "Look for its class, table and arguments in /var/log/gitlab/gitlab-rails/application_json.log.",
             )
-        waiting = self._make_way(migration, track)
-        if waiting is not None:
-            return waiting
-        session = self._session(migration)
-        if plan.reset_needed(version):
-            exhausted = [one for one in _orphans.read_open_jobs(session, migration) if not one.running]
-            track["reset"] += len(exhausted)
-            if exhausted and not self._check_mode:
-                _orphans.reset_attempts(session, migration)
-        argv = plan.command(left[0], migration, self._instance.installation)
+        waiting = self._obstacles.make_way(migration, track)
+        if waiting is None:
+            self._obstacles.reset_attempts(migration, track)
+        return waiting
+
+    def _ways(self, migration: BatchedMigration, track: record.Track, rows: _Rows) -> list[str]:
+        others = plan.twins(migration, rows.values())
+        without_tasks = self._memory["without_tasks"]
+        possible = plan.ways(migration, self._instance.topology, self._instance.version, others, without_tasks)
+        return [way for way in possible if way not in track["tried"]]
+
+    def _start(self, migration: BatchedMigration, track: record.Track, rows: _Rows) -> Waiting | None:
+        way = self._ways(migration, track, rows)[0]
+        argv = plan.command(way, migration, self._instance.installation)
+        note = {"before": track["before"], "way": way}
+        job = self._run([migration], way, _job_name(migration.id), argv, note)
+        return Waiting(migration.id, job, "") if job else None
+
+    def _start_many(self, migrations: list[BatchedMigration]) -> Waiting | None:
+        argv = many.command(migrations, self._parallel, self._instance.installation)
+        ids = [one.id for one in migrations]
+        note = {one: self._memory["tracks"][one]["before"] for one in ids}
+        job = self._run(migrations, many.MANY, many.JOB, argv, note)
+        return Waiting(many.in_words(ids), job, "") if job else None
+
+    def _run(
+        self, migrations: list[BatchedMigration], way: str, name: str, argv: list[str], note: t.Mapping[str, t.Any]
+    ) -> Job | None:
+        """Start a job; in check mode only tell what would become of the migrations."""
         self._memory["commands"].append(argv)
-        track.update(way=left[0], watched=True, checked_at=time.time())
-        if self._check_mode:
-            self._finish(migration, track)
-            return None
-        job = self._jobs.start(
-            f"finalize-{migration.id}",
-            argv,
-            self._instance.installation.working_directory,
-            {"before": track["before"], "way": left[0]},
-        )
-        return Waiting(migration.id, job, "")
-
-    def _make_way(self, migration: BatchedMigration, track: dict[str, t.Any]) -> Waiting | None:
-        """Free jobs that a dead process left running; wait for those that a living one works on."""
-        session = self._session(migration)
-        suspects = _orphans.suspects(_orphans.read_open_jobs(session, migration))
-        if track["awaited"] is not None:
-            # Sidekiq goes on with the next batch; finalize ends that, so that nobody need wait for it.
-            suspects = [one for one in suspects if one.id in track["awaited"]]
-        if not suspects:
-            return None
-        first = _orphans.sample(session, migration.table_name)
-        abandoned = _orphans.is_proven_at_once(first, suspects, _orphans.ruby_processes())
-        if not abandoned and not first.working:
-            abandoned = _orphans.is_abandoned(self._samples(session, migration))
-        if abandoned:
-            self._free(migration, track, suspects)
-            return None
+        for one in migrations:
+            track = self._memory["tracks"][one.id]
+            track.update(way=way, watched=True, checked_at=time.time())
+            if self._check_mode:
+                self._finish(one, track)
         if self._check_mode:
             return None
-        track["awaited"] = [one.id for one in suspects]
-        names = ", ".join(str(one.id) for one in suspects)
-        reason = (
-            "whose worker cannot be seen by this database user (it counts as dead after one hour)"
-            if first.hidden
-            else "which another process is working on"
-        )
-        return Waiting(migration.id, None, f"waits for job {names}, {reason}")
+        return self._jobs.start(name, argv, self._instance.installation.working_directory, note)
 
-    def _unblock(self, one: str, track: dict[str, t.Any], job: Job) -> None:
-        """Free what a running finalize waits for in vain: jobs whose process died after it had begun."""
-        if time.time() - track["checked_at"] < CHECK_SECONDS:
-            return
-        track["checked_at"] = time.time()
-        migration = self._read(one)
-        session = self._session(migration)
-        suspects = [
-            suspect
-            for suspect in _orphans.suspects(_orphans.read_open_jobs(session, migration))
-            if suspect.age > _orphans.QUIET_SECONDS
-        ]
-        if suspects and _orphans.is_spinning(self._samples(session, migration)):
-            self._free(migration, track, suspects)
+    def _finish(self, migration: BatchedMigration, track: record.Track, error: GitLabError | None = None) -> None:
+        self._memory["results"][migration.id] = record.result(migration, track, error, self._check_mode)
 
-    def _samples(self, session: Session, migration: BatchedMigration) -> list[_orphans.Sample]:
-        samples: list[_orphans.Sample] = []
-        while len(samples) * _orphans.SAMPLE_SECONDS < self._orphan_grace:
-            self._sleep(_orphans.SAMPLE_SECONDS)
-            samples.append(_orphans.sample(session, migration.table_name))
-            if not _orphans.is_abandoned(samples):
-                break
-        return samples
+    def _tried(self, one: str, way: str) -> bool:
+        track = self._memory["tracks"].get(one)
+        return track is not None and way in track["tried"]
 
-    def _free(self, migration: BatchedMigration, track: dict[str, t.Any], jobs: list[_orphans.OpenJob]) -> None:
-        ids = [one.id for one in jobs]
-        if not self._check_mode:
-            ids = _orphans.free(self._session(migration), jobs)
-        track["freed"] += ids
-        track["notes"].append(
-            f"Job {', '.join(str(one) for one in ids)} was marked running and nobody worked on it any more"
-            " (its process was killed); it was set to failed, so that it runs again."
-        )
-
-    def _finish(self, migration: BatchedMigration, track: dict[str, t.Any], error: GitLabError | None = None) -> None:
-        before = BatchedMigration.from_row(migration.database, track["before"])
-        untouched = plan.untouched_reason(before)
-        if untouched and not track["way"]:
-            track["notes"].append(untouched)
-        log = track["log"]
-        after = {**migration.row, "state": migration.state}
-        predicted = self._check_mode and not migration.done and error is None
-        if predicted:
-            after.update(status=FINISHED, state=STATES[FINISHED])
-        self._memory["results"][migration.id] = {
-            "id": migration.id,
-            "database": migration.database,
-            "job_class_name": migration.job_class_name,
-            "table_name": migration.table_name,
-            "column_name": migration.column_name,
-            "job_arguments": migration.job_arguments,
-            "before": {**before.row, "state": before.state},
-            "after": after,
-            "changed": predicted or bool(before.status != migration.status or track["freed"] or track["reset"]),
-            "way": track["way"] and ("runner" if track["way"] == plan.RUNNER else "rake"),
-            "seconds": track["seconds"],
-            "freed_jobs": track["freed"],
-            "reset_jobs": track["reset"],
-            "notes": track["notes"],
-            "log": log,
-            "log_tail": tail(log, LOG_TAIL_BYTES) if log else "",
-            "error": error and error.msg,
-            "remedy": error and error.remedy,
-            "diagnosis": error and error.details.get("diagnosis"),
-        }
-
-    def _failure(self, migration: BatchedMigration, job: Job, diagnosis: Diagnosis) -> GitLabError:
-        answer = parse_answer(job.output()) or {}
-        last = self._session(migration).read([LAST_ERROR], row_id=migration.row_id).get(LAST_ERROR.name)
-        if job.status != ENDED:
-            reason = "Its process disappeared without an exit status: it was killed, or the host was restarted."
-        elif answer.get("refused"):
-            reason = f"The code inside GitLab refused: {answer['refused']}"
-        elif diagnosis.cause is Cause.UNKNOWN and last:
-            reason = f"Its job {last['job_id']} failed with {last['exception_class']}: {last['exception_message']}."
-        else:
-            reason = diagnosis.summary
-        return GitLabError(
-            f"{migration.label} is {migration.state}, not finished. {reason} {diagnosis.meaning}",
-            f"{diagnosis.remedy} A run of the same task goes on where this one stopped. Output: {job.log}, {job.errors}.",
-            diagnosis=dict(diagnosis.to_dict(), last_error=last),
-        )
+    def _track(self, one: str, before: t.Mapping[str, t.Any], way: str | None = None) -> record.Track:
+        tracks: dict[str, record.Track] = self._memory["tracks"]
+        return tracks.setdefault(one, record.new_track(before, way))
 
     def _read(self, one: str) -> BatchedMigration:
         database, row_id = parse_id(one)
         migration = find_by_id(self._instance.session(database), row_id)
-        if migration is None:
-            raise GitLabError(f"The row of {one} is gone.", "Somebody removed it; see bbm_status.")
-        return migration
+        return _present(one, {one: migration} if migration else {})
+
+    def _rows(self) -> _Rows:
+        return {one.id: one for one in self._read_all()}
 
     def _read_all(self) -> list[BatchedMigration]:
         return [one for session in self._instance.sessions() for one in read_migrations(session)]
@@ -328,5 +303,15 @@ class Finalizer:
         return self._instance.session(migration.database)
 
 
+def _present(one: str, rows: _Rows) -> BatchedMigration:
+    if one not in rows:
+        raise GitLabError(f"The row of {one} is gone.", "Somebody removed it; see bbm_status.")
+    return rows[one]
+
+
+def _job_name(one: str) -> str:
+    return f"finalize-{one}"
+
+
 def _words(way: str) -> str:
-    return "gitlab-rails runner" if way == plan.RUNNER else f"The task {way}"
+    return f"The task {way}" if way.startswith(FINALIZE_TASK) else "gitlab-rails runner"

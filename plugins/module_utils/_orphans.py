@@ -53,7 +53,7 @@ SELECT
     state <> 'idle' AND query_start < clock_timestamp() - interval '1 second'
     OR query ~* '\m(insert|update|delete|merge)\M'
       AND (state <> 'idle' OR state_change > clock_timestamp() - interval '2 seconds'))) AS working,
-  count(*) FILTER (WHERE query ~* 'batched_background_migration'
+  count(*) FILTER (WHERE query ~* 'batched_background_migration' AND %(finalizer)s IN ('', application_name)
     AND query_start > clock_timestamp() - interval '1 second') AS waiting,
   count(*) FILTER (WHERE client_addr IS NOT NULL AND NOT client_addr <<= '127.0.0.0/8'
     AND client_addr NOT IN ('::1', coalesce(inet_server_addr(), '::1'))) AS remote
@@ -62,6 +62,13 @@ WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type 
 
 FREE = f"""
 UPDATE {JOBS_TABLE} SET status = 2, finished_at = now(), updated_at = now()
+WHERE id = ANY (string_to_array(%(ids)s, ',')::bigint[]) AND status = 1
+RETURNING id"""
+
+# For a finalize that goes round in circles: it asks first for jobs to retry, then for active ones, then for failed ones.
+# A job that becomes failed in between ends the migration as failed; one that grew too old is retried in the next round.
+AGE = f"""
+UPDATE {JOBS_TABLE} SET updated_at = now() - interval '2 hours'
 WHERE id = ANY (string_to_array(%(ids)s, ',')::bigint[]) AND status = 1
 RETURNING id"""
 
@@ -103,16 +110,16 @@ def read_open_jobs(session: Session, migration: BatchedMigration) -> list[OpenJo
     return [OpenJob(int(row["id"]), row["status"] == 1, row["started_at"], float(row["age"])) for row in rows]
 
 
-def sample(session: Session, table_name: str) -> Sample:
-    """Look at the other sessions once."""
+def sample(session: Session, table_name: str, finalizer: str = "") -> Sample:
+    """Look at the other sessions once. Only the one with this C(application_name) counts as waiting, if it is given."""
     table = re.escape(table_name.rpartition(".")[2])
-    return Sample(**session.fetch(SESSIONS, pattern=rf"\m{table}\M")[0])
+    return Sample(**session.fetch(SESSIONS, pattern=rf"\m{table}\M", finalizer=finalizer)[0])
 
 
-def free(session: Session, jobs: t.Iterable[OpenJob]) -> list[int]:
-    """Make abandoned jobs failed ones, which GitLab takes again, and return their ids."""
+def free(session: Session, jobs: t.Iterable[OpenJob], awaited: bool = False) -> list[int]:
+    """Give abandoned jobs back to GitLab and return their ids; ``awaited`` if a finalize goes round in circles for them."""
     ids = ",".join(str(job.id) for job in jobs)
-    return [int(row["id"]) for row in session.fetch(FREE, ids=ids)]
+    return [int(row["id"]) for row in session.fetch(AGE if awaited else FREE, ids=ids)]
 
 
 def reset_attempts(session: Session, migration: BatchedMigration) -> int:

@@ -7,7 +7,7 @@
 
 """The Ruby that runs inside GitLab, by C(gitlab-rails runner): one named snippet for each thing that rake cannot do.
 
-A snippet gets its input as JSON in C(ARGV[0]) and answers with one line of JSON behind :data:`ANSWER_MARK`. It relies
+A snippet gets its input as JSON in C(ARGV) and answers with one line of JSON behind :data:`ANSWER_MARK`. It relies
 on GitLab's engine only: names that not every version has are asked for (C(respond_to?), C(parameters)) before use.
 """
 
@@ -20,31 +20,55 @@ if t.TYPE_CHECKING:
     from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._gitlab import Installation
 
 ANSWER_MARK = "@@gitlab_fleet_upgrade "
+# Linux takes 128 KiB in one word of a command (MAX_ARG_STRLEN in execve(2)).
+WORD_BYTES = 100_000
 
 # Every snippet begins with it. A model reads and writes main unless it is inside SharedModel.using_connection, and
-# versions before 14.4 or so have main only. Up to 14.9 the status is an enum, whose reader gives its name: an
-# expression in its place gives the number in every version.
+# versions before 14.4 or so have main only. Rails' query cache, on in a thread and with Rails 7.1 in every runner, would
+# repeat old answers. A row is locked when it is read: the lock is gone at once, but what asks for one is asked of the
+# primary, and so is all that follows. Up to 14.9 the status is an enum, whose reader gives its name: an expression in its
+# place gives the number in every version.
 _PRELUDE = r"""
 require 'json'
-input = JSON.parse(ARGV[0])
+input = JSON.parse(ARGV.join)
 answer = lambda { |value| $stdout.puts("\n@@gitlab_fleet_upgrade #{JSON.generate(value)}"); $stdout.flush }
 refuse = lambda { |text| answer.call('refused' => text); exit(3) }
 engine = Gitlab::Database::BackgroundMigration
 within = lambda do |name, &block|
+  fresh = lambda do |connection|
+    connection.disable_query_cache!
+    block.call(connection)
+  end
   if Gitlab::Database.respond_to?(:database_base_models)
     model = Gitlab::Database.database_base_models[name] || refuse.call("GitLab has no connection named #{name}.")
-    Gitlab::Database::SharedModel.using_connection(model.connection) { block.call(model.connection) }
+    Gitlab::Database::SharedModel.using_connection(model.connection) { fresh.call(model.connection) }
   elsif name == 'main'
-    block.call(engine::BatchedMigration.connection)
+    fresh.call(engine::BatchedMigration.connection)
   else
     refuse.call("This version of GitLab has no connection named #{name}.")
   end
 end
 status = lambda { |row| engine::BatchedMigration.where(id: row.id).pick(Arel.sql('CAST(status AS integer) + 0')) }
 find = lambda do |wanted|
-  row = engine::BatchedMigration.find_by(id: wanted['row_id']) || refuse.call('There is no row with this id.')
+  row = engine::BatchedMigration.lock.find_by(id: wanted['row_id']) || refuse.call('There is no row with this id.')
   same = %w[job_class_name table_name column_name job_arguments].all? { |name| row[name] == wanted[name] }
   same ? row : refuse.call('The row with this id is another migration now.')
+end
+"""
+
+# GitLab's finalize of one row, behind a guard of its own: not every version leaves a finished or finalized one alone.
+_FINALIZE_ROW = r"""
+unfinished = lambda do |row|
+  before = status.call(row)
+  [0, 1, 4, 5].include?(before) ? before : refuse.call("Its status is #{before}.")
+end
+finalize = lambda do |row, connection|
+  unless engine::BatchedMigrationRunner.respond_to?(:finalize)
+    refuse.call('This version of GitLab cannot finalize a migration.')
+  end
+  entry = engine::BatchedMigrationRunner.method(:finalize)
+  keywords = entry.parameters.any? { |_kind, name| name == :connection } ? { connection: connection } : {}
+  entry.call(row.job_class_name, row.table_name, row.column_name, row.job_arguments, **keywords)
 end
 """
 
@@ -52,24 +76,80 @@ end
 # the row up in main and does nothing.
 FINALIZE = (
     _PRELUDE
+    + _FINALIZE_ROW
     + r"""
 within.call(input['database']) do |connection|
   row = find.call(input)
-  before = status.call(row)
-  refuse.call("Its status is #{before}.") unless [0, 1, 4, 5].include?(before)
-  unless engine::BatchedMigrationRunner.respond_to?(:finalize)
-    refuse.call('This version of GitLab cannot finalize a migration.')
-  end
-  finalize = engine::BatchedMigrationRunner.method(:finalize)
-  keywords = finalize.parameters.any? { |kind, name| name == :connection } ? { connection: connection } : {}
+  before = unfinished.call(row)
   begin
-    finalize.call(row.job_class_name, row.table_name, row.column_name, row.job_arguments, **keywords)
+    finalize.call(row, connection)
     answer.call('before' => before, 'after' => status.call(row))
   rescue StandardError => error
     answer.call('before' => before, 'after' => status.call(row), 'error_class' => error.class.name,
                 'error_message' => error.message)
     raise
   end
+end
+"""
+)
+
+# Finishes many with one boot: each lane is a list that goes one after another, and so many lanes go side by side, each
+# in a thread as in Sidekiq. What begins and ends is told at once, and no failure ends another's work. By its name in
+# pg_stat_activity the session of a migration is told from the others. A signal reaches the main thread alone: it is
+# handed on, so that the engine gives every batch back as it does in a task of its own.
+FINALIZE_MANY = (
+    _PRELUDE
+    + _FINALIZE_ROW
+    + r"""
+refused = Class.new(StandardError)
+refuse = lambda { |text| raise refused, text }
+voice = Mutex.new
+tell = lambda do |wanted, event, more = {}|
+  voice.synchronize { answer.call({ 'id' => wanted['id'], 'event' => event, 'at' => Time.now.to_f }.merge(more)) }
+end
+run = lambda do |wanted|
+  tell.call(wanted, 'begin')
+  Rails.application.executor.wrap do
+    within.call(wanted['database']) do |connection|
+      connection.execute("SET application_name TO #{connection.quote(wanted['session'])}")
+      row = find.call(wanted)
+      unfinished.call(row)
+      finalize.call(row, connection)
+    end
+  end
+  tell.call(wanted, 'end')
+rescue refused => error
+  tell.call(wanted, 'end', 'refused' => error.message)
+rescue Exception => error
+  text = error.full_message(highlight: false, order: :top).dup.force_encoding(Encoding::UTF_8).scrub
+  tell.call(wanted, 'end', 'error' => text[0, 8000])
+  raise if error.is_a?(SignalException)
+end
+lanes = Queue.new
+input['lanes'].each { |lane| lanes << lane }
+lanes.close
+models = Gitlab::Database.respond_to?(:database_base_models) ? Gitlab::Database.database_base_models : {}
+databases = input['lanes'].flatten.map { |wanted| wanted['database'] }.uniq
+room = databases.map { |name| (models[name] || ActiveRecord::Base).connection_pool.size - 1 }.min
+threads = Array.new([input['parallel'], input['lanes'].size, [room, 1].max].min) do
+  Thread.new do
+    Thread.current.report_on_exception = false
+    while (lane = lanes.pop)
+      lane.each(&run)
+    end
+  end
+end
+begin
+  threads.each(&:join)
+rescue SignalException => signal
+  lanes.clear
+  threads.each { |thread| thread.raise(SignalException.new(signal.signo)) }
+  threads.each do |thread|
+    thread.join
+  rescue SignalException
+    next
+  end
+  raise signal
 end
 """
 )
@@ -161,19 +241,27 @@ answer.call('set' => true)
 
 def command(installation: Installation, snippet: str, value: t.Mapping[str, t.Any]) -> list[str]:
     """Return the command that runs a snippet of this file with ``value`` as its input."""
-    return installation.runner(snippet, json.dumps(value, ensure_ascii=True, sort_keys=True))
+    text = json.dumps(value, ensure_ascii=True, sort_keys=True)
+    return installation.runner(
+        snippet, *(text[start : start + WORD_BYTES] for start in range(0, len(text), WORD_BYTES))
+    )
 
 
-def parse_answer(output: str) -> dict[str, t.Any] | None:
-    """Return what a snippet answered, or None when it did not get so far.
-
-    GitLab prints warnings of its own around it, and the last marked line counts.
-    """
-    for line in reversed(output.splitlines()):
+def parse_answers(output: str) -> list[dict[str, t.Any]]:
+    """Return what a snippet has answered so far. GitLab prints warnings of its own around it."""
+    found = []
+    for line in output.split("\n"):
         if line.startswith(ANSWER_MARK):
             try:
                 value = json.loads(line[len(ANSWER_MARK) :])
             except ValueError:
-                return None
-            return value if isinstance(value, dict) else None
-    return None
+                continue
+            if isinstance(value, dict):
+                found.append(value)
+    return found
+
+
+def parse_answer(output: str) -> dict[str, t.Any] | None:
+    """Return the last that a snippet answered, or None when it did not get so far."""
+    answers = parse_answers(output)
+    return answers[-1] if answers else None

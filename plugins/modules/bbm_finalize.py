@@ -19,6 +19,8 @@ description:
   - A killed process leaves a job marked as running, for which GitLab's task would wait in a tight loop for up to an hour. When nobody
     works on such a job any more the module says so and frees it. When somebody does, it waits for them.
   - Failed jobs get new attempts first, also on versions before 16.0, where the task itself would not try them again.
+  - One migration is finished by GitLab's own task. Several are finished in one process of C(gitlab-rails runner), so that Rails is
+    started once for all of them, and migrations of different tables can go side by side (O(parallel)).
   - GitLab 14.0 and older cannot finish a batched background migration in the foreground.
 extends_documentation_fragment:
   - gitlab_fleet.upgrade.instance
@@ -65,9 +67,19 @@ options:
   all:
     description:
       - Finish all migrations that are neither finished nor finalized, of all databases, main first, in the order of their ids. Failed,
-        paused, held and half-finalized ones are among them.
+        paused, held and half-finalized ones are among them. O(parallel) says how many at a time.
       - When one fails the others are still finished; the task fails in the end.
     type: bool
+  parallel:
+    description:
+      - How many migrations are finished side by side when several are chosen, from V(1) to V(8). Those of one table go one after another
+        in any case, in the order of their ids.
+      - V(1) leaves the order and the load of the database as they are, which is right while users work. Unlike GitLab's scheduler, which
+        runs two at a time by default, finalize heeds neither intervals nor the health of the database. When the instance is stopped for
+        an upgrade, as many as there are idle CPU cores and disks of the database is a good number.
+      - It is lowered to what GitLab's pool of database connections has room for, which is 10 or more by default.
+    type: int
+    default: 1
   orphan_grace:
     description:
       - For how many seconds to watch the sessions of the database before a job counts as abandoned, where other hosts or older processes
@@ -104,6 +116,11 @@ EXAMPLES = r"""
   gitlab_fleet.upgrade.bbm_finalize:
     all: true
     timeout: 14400
+
+- name: Finish everything that is left while nobody works, four tables at a time
+  gitlab_fleet.upgrade.bbm_finalize:
+    all: true
+    parallel: 4
 """
 
 RETURN = r"""
@@ -155,7 +172,7 @@ migrations:
       type: str
       sample: rake
     seconds:
-      description: How long the commands ran.
+      description: How long the commands worked on it.
       type: float
       sample: 73.4
     freed_jobs:
@@ -173,11 +190,11 @@ migrations:
       elements: str
       sample: ["It was finished already."]
     log:
-      description: The file on the host that has the command's output; null when nothing was run.
+      description: The file on the host that has the command's output, of one command for several; null when nothing was run.
       type: str
       sample: /var/lib/gitlab_fleet_upgrade/jobs/archive/finalize-main_85.20261120T072244.1795159793727774464/log
     log_tail:
-      description: The end of that output.
+      description: The end of that output; of one that was finished together with others, the error alone.
       type: str
       sample: "Done.\n"
     error:
@@ -207,7 +224,7 @@ step:
   returned: with O(wait=false), when there is more to do
   contains:
     id:
-      description: The id of the migration.
+      description: The id of the migration; of several the first ones.
       type: str
       sample: main_85
     text:
@@ -243,6 +260,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils import _long_work
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._bbm_finalize import Key, Selection
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._bbm_finalize_many import check_parallel
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._bbm_finalizer import Finalizer
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._errors import GitLabError
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._failure import Cause, diagnose
@@ -322,6 +340,7 @@ def main() -> None:
                 migration={"type": "str"},
                 error_text={"type": "str"},
                 all={"type": "bool"},
+                parallel={"type": "int", "default": 1},
                 orphan_grace={"type": "int", "default": 15},
             )
         ),
@@ -332,9 +351,17 @@ def main() -> None:
     )
     memory: dict[str, t.Any] = module.params["memory"] or {}
     try:
+        check_parallel(module.params["parallel"])
         instance = Instance(module)
         jobs = Jobs(instance.runner)
-        finalizer = Finalizer(instance, jobs, memory, module.params["orphan_grace"], module.check_mode)
+        finalizer = Finalizer(
+            instance,
+            jobs,
+            memory,
+            orphan_grace=module.params["orphan_grace"],
+            parallel=module.params["parallel"],
+            check_mode=module.check_mode,
+        )
         if not memory:
             finalizer.select(selection(module.params))
         waiting = _long_work.run(finalizer, jobs, module.params)

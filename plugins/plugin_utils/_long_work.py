@@ -50,7 +50,7 @@ class LongWorkAction(ActionBase):
         self._failures = 0
         self._lines: LogLines | None = None
         self._throttle = Throttle()
-        self._offsets: dict[str, int] = {}
+        self._offsets: dict[tuple[str, float], int] = {}
         result: Result = super().run(tmp, task_vars)
         arguments = dict(self._task.args)
         if self._task.async_val:
@@ -149,11 +149,12 @@ class LongWorkAction(ActionBase):
                 time.sleep(min(interval, left))
 
     def _look(self, step: t.Mapping[str, t.Any]) -> Look | None:
-        directory = step["directory"]
-        command = look_command(directory, self._offsets.get(directory, 0))
+        # A later job of the same name begins a log of its own.
+        job = (step["directory"], step["started_at"])
+        command = look_command(step["directory"], self._offsets.get(job, 0))
         look = parse_look(self.reach(lambda: self._low_level_execute_command(command))["stdout"])
         if look is not None:
-            self._offsets[directory] = look.offset
+            self._offsets[job] = look.offset
         return look
 
     def _call_module(self, arguments: Result, wrap_async: bool = False) -> Result:

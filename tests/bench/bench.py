@@ -15,14 +15,17 @@ import typing as t
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE.parent / "integration" / "support")]
+INTEGRATION = HERE.parent / "integration"
+sys.path[:0] = [str(HERE), str(INTEGRATION / "support"), str(INTEGRATION / "long_jobs")]
 
+import finalizing_many  # noqa: E402
 import fleet_reading  # noqa: E402
 import jobs_tables  # noqa: E402
 
 BENCHMARKS: dict[str, t.Callable[[argparse.Namespace], t.Iterator[str]]] = {
     "fleet": lambda options: fleet_reading.run(options.hosts, options.forks, options.rounds),
     "jobs": lambda options: jobs_tables.run(options.jobs, options.rounds),
+    "finalize": lambda options: finalizing_many.run(options.rounds),
 }
 
 

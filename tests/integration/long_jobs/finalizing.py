@@ -7,11 +7,15 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import time
 import typing as t
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 if t.TYPE_CHECKING:
+    from pathlib import Path
+
     from instances import Instances
 
 COPY = "CopyColumnUsingBackgroundMigrationJob"
@@ -127,3 +131,60 @@ class Host:
         while not condition():
             assert time.monotonic() < deadline, f"did not happen in time\n{self.commands()}"
             time.sleep(0.3)
+
+    def end_commands(self) -> None:
+        """End what a test left running."""
+        self.sh("pkill -f '[r]ake gitlab:background|[r]ails runner' || true")
+
+
+def left_behind(host: Host) -> str:
+    """All that finalize leaves: states, jobs, and what it copied."""
+    migrations = host.sql(
+        "SELECT job_class_name, table_name, column_name, job_arguments, status, batch_size"
+        " FROM batched_background_migrations ORDER BY id"
+    )
+    jobs = host.sql(
+        "SELECT m.table_name, m.column_name, m.job_arguments, j.min_value, j.max_value, j.batch_size, j.status, j.attempts"
+        " FROM batched_background_migration_jobs AS j"
+        " JOIN batched_background_migrations AS m ON m.id = j.batched_background_migration_id ORDER BY m.id, j.min_value"
+    )
+    copied = [
+        host.sql(f"SELECT md5(string_agg({target}::text, ',' ORDER BY {column})) FROM {table}")
+        for table, column, (_sources, targets) in SIX
+        for target in targets
+    ]
+    return "\n".join([migrations, jobs, *copied])
+
+
+@contextmanager
+def playbook(host: Host, path: Path, **options: t.Any) -> Iterator[tuple[subprocess.Popen[str], Path]]:
+    """A run of the module in the background, in a process group of its own, with its output in a file."""
+    book = path / "book.json"
+    task = {"name": "Finish", "gitlab_fleet.upgrade.bbm_finalize": dict(options, poll_interval=1)}
+    book.write_text(json.dumps([{"hosts": host.name, "gather_facts": False, "tasks": [task]}]))
+    output = path / "output"
+    with output.open("w") as file:
+        process = subprocess.Popen(
+            ["ansible-playbook", "-i", str(host.fleet._inventory), str(book)],
+            env={
+                **host.fleet._environment,
+                # Into a file, Python keeps lines back until some thousand characters are there.
+                "PYTHONUNBUFFERED": "1",
+                "ANSIBLE_SSH_EXTRA_ARGS": "-o ServerAliveInterval=2 -o ServerAliveCountMax=2",
+            },
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            text=True,
+        )
+        try:
+            yield process, output
+        finally:
+            if process.poll() is None:
+                kill_controller(process, path)
+
+
+def kill_controller(process: subprocess.Popen[str], path: Path) -> None:
+    """End ansible-playbook and its workers, which are in sessions of their own, without a warning."""
+    subprocess.run(["pkill", "-KILL", "-f", str(path / "book.json")], check=True)
+    process.wait()

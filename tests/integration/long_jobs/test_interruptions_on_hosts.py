@@ -6,19 +6,15 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
 import sys
 import typing as t
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from finalizing import Host
+from finalizing import Host, kill_controller, playbook
 from instances import Instances
 
 ROWS = 20000
@@ -40,40 +36,6 @@ def host(fleet: Instances) -> t.Iterator[Host]:
     host.clear()
     yield host
     host.sh("pkill -f '[r]ake gitlab:background' || true")
-
-
-@contextmanager
-def playbook(host: Host, path: Path, **options: t.Any) -> Iterator[tuple[subprocess.Popen[str], Path]]:
-    """A run of the module in the background, in a process group of its own, with its output in a file."""
-    book = path / "book.json"
-    task = {"name": "Finish", "gitlab_fleet.upgrade.bbm_finalize": dict(options, poll_interval=1)}
-    book.write_text(json.dumps([{"hosts": host.name, "gather_facts": False, "tasks": [task]}]))
-    output = path / "output"
-    with output.open("w") as file:
-        process = subprocess.Popen(
-            ["ansible-playbook", "-i", str(host.fleet._inventory), str(book)],
-            env={
-                **host.fleet._environment,
-                # Into a file, Python keeps lines back until some thousand characters are there.
-                "PYTHONUNBUFFERED": "1",
-                "ANSIBLE_SSH_EXTRA_ARGS": "-o ServerAliveInterval=2 -o ServerAliveCountMax=2",
-            },
-            stdout=file,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            text=True,
-        )
-        try:
-            yield process, output
-        finally:
-            if process.poll() is None:
-                kill_controller(process, path)
-
-
-def kill_controller(process: subprocess.Popen[str], path: Path) -> None:
-    """End ansible-playbook and its workers, which are in sessions of their own, without a warning."""
-    subprocess.run(["pkill", "-KILL", "-f", str(path / "book.json")], check=True)
-    process.wait()
 
 
 def working(host: Host) -> bool:

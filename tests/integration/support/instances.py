@@ -47,11 +47,14 @@ class Instances:
 
     def up(self, hosts: t.Mapping[str, str]) -> None:
         """Start hosts: names to images, such as C({"acme-1": "gitlab-14.2.7"}); returns when they are ready."""
-        for host, spec in hosts.items():
-            image = self._call("build.py", "image", spec).strip()
+        self.up_from({host: self._call("build.py", "image", spec).strip() for host, spec in hosts.items()})
+
+    def up_from(self, images: t.Mapping[str, str]) -> None:
+        """Start hosts from images that are there, as C(fleet.py image) makes them; returns when they are ready."""
+        for host, image in images.items():
             self._call("fleet.py", "up", host, "--image", image)
         self._inventory.write_text(self._call("fleet.py", "inventory"))
-        for host in hosts:
+        for host in images:
             self.await_ready(host)
 
     def await_ready(self, host: str) -> None:

@@ -16,7 +16,14 @@ from ansible.errors import AnsibleConnectionFailure
 from ansible_collections.gitlab_fleet.upgrade.plugins.plugin_utils._log_lines import MigrationLines
 from ansible_collections.gitlab_fleet.upgrade.plugins.plugin_utils._long_work import LongWorkAction
 
-STEP = {"id": "db_migrate", "text": "", "job": "db_migrate", "directory": "/jobs/x", "log": "/jobs/x/log"}
+STEP = {
+    "id": "db_migrate",
+    "text": "",
+    "job": "db_migrate",
+    "directory": "/jobs/x",
+    "log": "/jobs/x/log",
+    "started_at": 1000.0,
+}
 LOST = AnsibleConnectionFailure("reset by peer")
 
 

@@ -35,6 +35,11 @@ module Rails
       @load_database_yaml ||= MiniGitlab::DatabaseYml.load
     end
 
+    # As in Rails, whatever is wrapped in it has the query cache on and gives its connections back.
+    def executor
+      @executor ||= Class.new(ActiveSupport::Executor) { |executor| ActiveRecord::QueryCache.install_executor_hooks(executor) }
+    end
+
     def paths
       { 'db/migrate' => MiniGitlab.migrations_paths }
     end
