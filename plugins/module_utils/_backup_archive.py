@@ -73,6 +73,15 @@ class ConfigurationContents:
     files: dict[str, str] = field(default_factory=dict)
     problem: str | None = None
 
+    def to_dict(self) -> dict[str, t.Any]:
+        """Return JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: t.Mapping[str, t.Any]) -> ConfigurationContents:
+        """Return what :meth:`to_dict` was made of."""
+        return cls(**dict(data, archive=Archive(**data["archive"])))
+
     def find(self, name: str) -> str | None:
         """Return the sha256 of the file of that name right in C(/etc/gitlab), None when it is not in the archive."""
         return next((self.files[path] for path in self.files if path.split("/")[-2:] == ["gitlab", name]), None)

@@ -108,13 +108,15 @@ def read(text: str, backup_id: str = "") -> Log:
 
     ``backup_id`` is the id of the backup: it stands in lines that tell of no failure, whatever words it has in it.
     """
-    reader = _Reader(backup_id)
+    reader = Reader(backup_id)
     for line in clean(text).splitlines():
         reader.take(line)
     return Log(tuple(reader.parts), tuple(reader.failures), reader.finished)
 
 
-class _Reader:
+class Reader:
+    """Takes a log line by line."""
+
     def __init__(self, backup_id: str) -> None:
         self.parts: list[PartRun] = []
         self.failures: list[str] = []
@@ -123,6 +125,7 @@ class _Reader:
         self._began = 0
 
     def take(self, line: str) -> None:
+        """Take one line, without colours."""
         dated = _DATED.match(line)
         if not dated:
             if _tells_failure(line):

@@ -32,6 +32,8 @@ from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._state import
 
 ROOT = f"{STATE_DIRECTORY}/backups"
 FILE = "manifest.json"
+RUN_FILE = "run.json"
+LOG_FILE = "log"
 
 # How far a backup may be in the past to count as recent, in seconds.
 RECENT = 24 * 3600
@@ -75,15 +77,19 @@ class Store:
         """Return the path of a backup's manifest."""
         return f"{self._root}/{check_id(name)}/{FILE}"
 
-    def ids(self) -> list[str]:
-        """Return the ids of all backups that have a manifest."""
+    def file(self, name: str, file: str) -> str:
+        """Return the path of a file beside a backup's manifest."""
+        return os.path.join(os.path.dirname(self.path(name)), file)
+
+    def ids(self, file: str = FILE) -> list[str]:
+        """Return the ids of all backups that have a manifest, or have ``file``."""
         try:
             names = os.listdir(self._root)
         except FileNotFoundError:
             return []
         except OSError as error:
             raise GitLabError(f"Cannot read {self._root}: {error.strerror}.", "Run as root (become: true).") from error
-        return sorted(name for name in names if os.path.exists(f"{self._root}/{name}/{FILE}"))
+        return sorted(name for name in names if os.path.exists(f"{self._root}/{name}/{file}"))
 
     def read(self, name: str) -> Manifest | None:
         """Return the manifest of a backup, or None when it has none.
@@ -108,8 +114,11 @@ class Store:
 
         :raises GitLabError: it cannot be written.
         """
-        path = self.path(manifest.id)
-        directory = os.path.dirname(path)
+        return write_record(FILE, manifest.to_dict(), self.make(manifest.id))
+
+    def make(self, name: str) -> str:
+        """Return the directory of a backup, and make it if need be."""
+        directory = os.path.dirname(self.path(name))
         try:
             for each in (os.path.dirname(self._root), self._root, directory):
                 with contextlib.suppress(FileExistsError):
@@ -119,7 +128,48 @@ class Store:
                 f"Cannot write {directory}: {error.strerror}.",
                 "Run as root (become: true) and check the free space there.",
             ) from error
-        return write_record(FILE, manifest.to_dict(), directory)
+        return directory
+
+    def read_run(self, name: str) -> dict[str, t.Any] | None:
+        """Return what the run that made a backup left of itself, or None when this collection did not make it.
+
+        :raises GitLabError: it cannot be read.
+        """
+        return read_record(RUN_FILE, os.path.dirname(self.path(name)))
+
+    def write_run(self, name: str, run: t.Mapping[str, t.Any]) -> None:
+        """Keep what is known of the run that makes a backup.
+
+        :raises GitLabError: it cannot be written.
+        """
+        write_record(RUN_FILE, run, self.make(name))
+
+    def write_text(self, name: str, file: str, text: str) -> None:
+        """Write a file beside a backup's manifest, for root alone as the directory is.
+
+        :raises GitLabError: it cannot be written.
+        """
+        path = os.path.join(self.make(name), file)
+        try:
+            with open(path, "w", encoding="utf-8") as target:
+                target.write(text)
+        except OSError as error:
+            raise GitLabError(f"Cannot write {path}: {error.strerror}.", "Make room there.") from error
+
+    def keep_log(self, name: str, *files: str) -> None:
+        """Keep the output of the run beside the manifest, as the jobs' archive forgets it sooner."""
+        with open(f"{self.make(name)}/{LOG_FILE}", "wb") as target:
+            for path in files:
+                with open(path, "rb") as source:
+                    shutil.copyfileobj(source, target)
+
+    def read_log(self, name: str) -> str | None:
+        """Return the output of the run that made a backup, None when there is none."""
+        try:
+            with open(self.file(name, LOG_FILE), encoding="utf-8", errors="replace") as file:
+                return file.read()
+        except FileNotFoundError:
+            return None
 
     def forget(self, name: str) -> None:
         """Remove what is kept of a backup; its archive stays."""

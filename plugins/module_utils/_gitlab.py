@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import typing as t
 from dataclasses import dataclass
 
 OMNIBUS = "omnibus"
@@ -48,6 +49,17 @@ class Installation:
         if self.install_type == SOURCE:
             return ["sudo", "-u", "git", "-H", "bundle", "exec", "rake", task, "RAILS_ENV=production"]
         return ["/opt/gitlab/bin/gitlab-rake", task]
+
+    def backup(self, action: str, settings: t.Mapping[str, str]) -> list[str]:
+        """Return the command that creates or restores a backup; ``action`` is C(create) or C(restore).
+
+        The settings are those of GitLab's page on backups, such as C(BACKUP). None may hold a blank: the program of the
+        Linux package passes them on without quotes.
+        """
+        variables = [f"{name}={value}" for name, value in settings.items()]
+        if self.install_type == SOURCE:
+            return [*self.rake(f"gitlab:backup:{action}"), *variables]
+        return ["/opt/gitlab/bin/gitlab-backup", action, *variables]
 
     def runner(self, code: str, *arguments: str) -> list[str]:
         """Return the command that runs Ruby inside GitLab; ``arguments`` arrive in Ruby's ARGV."""

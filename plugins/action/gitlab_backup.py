@@ -1,0 +1,22 @@
+# Copyright (c) 2026, The gitlab_fleet.upgrade authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.gitlab_fleet.upgrade.plugins.plugin_utils._backup_lines import BackupLines
+from ansible_collections.gitlab_fleet.upgrade.plugins.plugin_utils._long_work import LongWorkAction
+
+if t.TYPE_CHECKING:
+    from ansible_collections.gitlab_fleet.upgrade.plugins.plugin_utils._log_lines import LogLines
+
+
+class ActionModule(LongWorkAction):
+    """The controller's side of C(gitlab_backup): shows which part is being dumped."""
+
+    MODULE = "gitlab_fleet.upgrade.gitlab_backup"
+
+    def make_lines(self, memory: t.Mapping[str, t.Any]) -> LogLines:
+        return BackupLines()
