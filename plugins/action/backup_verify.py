@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.gitlab_fleet.upgrade.plugins.plugin_utils._backup_lines import LastLines
+from ansible_collections.gitlab_fleet.upgrade.plugins.plugin_utils._backup_lines import EachLine
 from ansible_collections.gitlab_fleet.upgrade.plugins.plugin_utils._long_work import LongWorkAction
 
 if t.TYPE_CHECKING:
@@ -19,4 +19,4 @@ class ActionModule(LongWorkAction):
     MODULE = "gitlab_fleet.upgrade.backup_verify"
 
     def make_lines(self, memory: t.Mapping[str, t.Any]) -> LogLines:
-        return LastLines()
+        return EachLine()

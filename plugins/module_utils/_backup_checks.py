@@ -39,9 +39,8 @@ from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._errors impor
 # Every version has these; what else there is, its log tells.
 ALWAYS = (DATABASE, REPOSITORIES, "uploads", "builds", "artifacts", "pages", "lfs")
 
-PROJECTS = "public.projects"
 # No instance that was ever used has none of these.
-KEY_TABLES = ("public.application_settings", "public.namespaces", PROJECTS, "public.users")
+KEY_TABLES = ("public.application_settings", "public.namespaces", "public.projects", "public.users")
 
 _SHOWN = 5
 
@@ -71,6 +70,7 @@ class Expected:
     live: t.Mapping[str, Live]
     secrets: t.Mapping[str, str | None]
     configuration: bool
+    repository: str | None = None
 
 
 def check(contents: Contents, configuration: ConfigurationContents | None, expected: Expected) -> tuple[Check, ...]:
@@ -145,15 +145,11 @@ def _parts(contents: Contents, expected: Expected) -> Check:
         problem = contents.problems.get(f"{name}{PART_SUFFIX}")
         if problem:
             wrong.append(f"{name}{PART_SUFFIX}: {problem}")
-        elif name == REPOSITORIES and not size and _projects(contents):
-            wrong.append(f"{name} has no file, and there are {_projects(contents)} projects")
+        elif name == REPOSITORIES and not size and expected.repository:
+            wrong.append(f"{name} has no file, and {expected.repository}")
         elif name not in (REPOSITORIES, DATABASE) and members and not size:
             wrong.append(f"{name} is empty")
     return Check("parts", not wrong, "; ".join(wrong) or f"all are there: {', '.join(wanted)}")
-
-
-def _projects(contents: Contents) -> int:
-    return sum(dump.rows.get(PROJECTS, 0) for dump in contents.dumps.values())
 
 
 def _database(contents: Contents, name: str, live: Live | None) -> list[Check]:

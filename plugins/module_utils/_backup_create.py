@@ -17,7 +17,6 @@ import time
 import typing as t
 
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils import _backup_log, _backup_space
-from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._backup_failure import explain
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._backup_live import TABLE_SIZES
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._backup_manifest import SUFFIX, check_id
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._backup_paths import (
@@ -31,6 +30,7 @@ from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._backup_reque
     refuse_connection,
 )
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._errors import GitLabError
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._failure import Cause, diagnose
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._gitlab import OMNIBUS
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._job import RUNNING, Job, tail
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._one_job import OneJob
@@ -195,13 +195,15 @@ class BackupJob(OneJob):
             what = f"it ended without an error, yet {self.archive} is not there; if its directory is another, give backup_path"
         else:
             return None
-        meaning = explain(job.output())
+        diagnosis = diagnose(job.output(), job.rc)
+        known = diagnosis.cause not in (Cause.UNKNOWN, Cause.NONE)
+        meaning = f" {diagnosis.summary} {diagnosis.meaning}" if known else ""
         failed = log.named(_backup_log.FAILED)
         parts = f" These parts failed: {', '.join(failed)}." if failed else ""
         return GitLabError(
-            f"The backup {self._id} is not to be used: {what.rstrip('.')}.{parts} {meaning.meaning}".rstrip(),
-            f"{meaning.remedy} The whole output: {job.log}, {job.errors}.",
-            **dict(self.result, cause=meaning.cause, notes=self.notes),
+            f"The backup {self._id} is not to be used: {what.rstrip('.')}.{parts}{meaning}",
+            f"{diagnosis.remedy if known else 'Read its output, and run this again.'} The whole output: {job.log}, {job.errors}.",
+            **dict(self.result, diagnosis=diagnosis.to_dict(), notes=self.notes),
         )
 
     def _clean(self, job: Job, note: t.Mapping[str, t.Any]) -> list[str]:

@@ -26,7 +26,7 @@ LONGEST_END = 400
 _GZIP_WITH_HEADER = 31
 _BLOCK = 512
 _LINE = re.compile(
-    rb"^(?:COPY (?P<table>[^\n]+?) (?:\([^\n]*\) )?FROM stdin;\n"
+    rb"^(?:COPY (?P<table>[^\n]+?) (?:\((?P<columns>[^\n]*)\) )?FROM stdin;\n"
     rb"|-- Dumped from database version (?P<version>[^\n]+)\n"
     rb"|(?P<end>-- PostgreSQL database dump complete)\n)",
     re.MULTILINE,
@@ -121,7 +121,9 @@ class _Scanner:
         self._position = 0
         self._table: str | None = None
         self._rows: dict[str, int] = {}
-        self._versions: list[bytes] = []
+        # The rows of schema_migrations, and which of their columns is the version. Newer GitLab has a second one.
+        self._migrations: list[bytes] = []
+        self._column = 0
         self._server_version = ""
         self._end: int | None = None
 
@@ -141,8 +143,9 @@ class _Scanner:
             raise DamagedError('it is cut short: it does not end with "PostgreSQL database dump complete"')
         if not self._rows:
             raise DamagedError("it holds no table")
-        versions = b"".join(self._versions).decode("ascii", "replace").split()
-        return Dump(self._server_version, self._rows, tuple(sorted(versions)))
+        rows = b"".join(self._migrations).decode("ascii", "replace").splitlines()
+        versions = sorted(row.split("\t")[self._column] for row in rows)
+        return Dump(self._server_version, self._rows, tuple(versions))
 
     def _take_rows(self) -> bool:
         """Take the rows that are there; return whether the table is over."""
@@ -152,7 +155,7 @@ class _Scanner:
         stop = end + 1 if end >= 0 else max(self._position, len(self._buffer) - len(_END_OF_ROWS) + 1)
         self._rows[self._table] += self._buffer.count(b"\n", self._position, stop)
         if self._table == SCHEMA_MIGRATIONS:
-            self._versions.append(self._buffer[self._position : stop])
+            self._migrations.append(self._buffer[self._position : stop])
         self._position = stop
         if end < 0:
             return False
@@ -166,6 +169,9 @@ class _Scanner:
             if match.group("table"):
                 self._table = match.group("table").decode("utf-8", "replace")
                 self._rows.setdefault(self._table, 0)
+                if self._table == SCHEMA_MIGRATIONS:
+                    columns = (match.group("columns") or b"version").split(b", ")
+                    self._column = columns.index(b"version") if b"version" in columns else 0
                 self._position = match.end()
                 return True
             if match.group("version"):

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import os
 import typing as t
 
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._backup_checks import KEY_TABLES, Live
@@ -50,6 +51,12 @@ ROLES = Part(
     (),
     "SELECT coalesce(jsonb_agg(r.rolname), '[]'::jsonb) FROM pg_roles AS r WHERE r.rolname NOT LIKE 'pg\\_%%'",
 )
+# A project without a commit has a repository with nothing in it, which is left out.
+FILLED_REPOSITORIES = Part(
+    "filled_repositories",
+    ("public.project_statistics",),
+    "SELECT to_jsonb(count(*)) FROM public.project_statistics AS s WHERE s.commit_count > 0",
+)
 SERVER_VERSION = Part("server_version", (), "SELECT to_jsonb(current_setting('server_version'))")
 
 
@@ -60,6 +67,20 @@ def server_version(session: Session) -> str:
     """
     version: str = session.read([SERVER_VERSION])[SERVER_VERSION.name]
     return version.split()[0]
+
+
+def filled_repository(session: Session, folder: str) -> str | None:
+    """Tell of a repository that has something in it: below ``folder`` on this host, or by GitLab's own statistics.
+
+    :raises GitLabError: the database does not answer.
+    """
+    for path, folders, _files in os.walk(folder):
+        if path.endswith(".git"):
+            folders.clear()
+            if any(files for _path, _folders, files in os.walk(os.path.join(path, "objects"))):
+                return f"{path} has something in it"
+    count = session.read([FILLED_REPOSITORIES]).get(FILLED_REPOSITORIES.name, 0)
+    return f"{count} projects have commits" if count else None
 
 
 def read_live(session: Session) -> Live:

@@ -51,18 +51,14 @@ _DATED = re.compile(r"^\d{4}-\d\d-\d\d (\d\d):(\d\d):(\d\d) (?:UTC|[+-]\d{4}) --
 _BEGIN = re.compile(r"^Dumping (.+?) \.\.\. ?(.*)$")
 _FAILED_PART = re.compile(r"^Dumping (.+?) failed: ")
 _END = re.compile(r"^Backup (?:task|.+) is done\.$")
-_ARCHIVE = re.compile(r"^Creating (?:backup )?archive:? .+ \.\.\. ?(?:done)?$")
-_OUTCOMES: t.Mapping[str, str] = {
-    "done": DONE,
-    "[DONE]": DONE,
-    "[SKIPPED]": SKIPPED,
-    "[DISABLED]": DISABLED,
-}
+_OUTCOMES: t.Mapping[str, str] = {"done": DONE, "[SKIPPED]": SKIPPED, "[DISABLED]": DISABLED}
 _BAD = re.compile(r"\b(?:fail(?:ed|ure)?|abort(?:ed|ing)?|errors?)\b|No space left on device", re.IGNORECASE)
-# What the tools that GitLab calls say without a date.
-_TOOL = re.compile(
-    r"^(?:pg_dump: (?:error|\[archiver|aborting)|gzip: |tar: .*(?:Cannot|Error|changed as we read|No space)|"
-    r"rake aborted!|Errno::|Backup::\w*Error)"
+# What GitLab (up to 14.9 few of its lines have a date) and the tools that it calls say without one.
+_BAD_UNDATED = re.compile(
+    r"\[failed\]|^(?:Failed to create compressed file|Creating archive .* failed|Transferring backup .*failed"
+    r"|pg_dump: (?:error|\[archiver|aborting)|gzip: |tar: .*(?:Cannot|Error|changed as we read|No space)"
+    r"|rake aborted!|Error: |Errno::|Backup::\w*Error|gitaly-backup exit status)",
+    re.IGNORECASE,
 )
 _DAY = 24 * 3600
 
@@ -128,7 +124,9 @@ class Reader:
         """Take one line, without colours."""
         dated = _DATED.match(line)
         if not dated:
-            if _tells_failure(line):
+            if _END.match(line):
+                self.finished = True
+            elif _tells_failure(line):
                 self.failures.append(line.strip())
             return
         hours, minutes, seconds, text = dated.groups()
@@ -142,6 +140,7 @@ class Reader:
         if begin and part_name(begin.group(1)):
             label, result = begin.groups()
             if self._open(label) is None:
+                self._leave_open()
                 self._began = moment
                 self.parts.append(PartRun(part_name(label) or label, label, RUNNING))
             if result in _OUTCOMES:
@@ -153,6 +152,12 @@ class Reader:
             self.finished = True
         elif _BAD.search(self._without_names(text)):
             self.failures.append(text)
+
+    def _leave_open(self) -> None:
+        # Up to 14.9 a part that failed has no word of its own: the next one begins, and no "done" stands between.
+        if self.parts and self.parts[-1].outcome == RUNNING:
+            self.parts[-1] = replace(self.parts[-1], outcome=FAILED)
+            self.failures.append(f"Dumping {self.parts[-1].label} did not come to its end")
 
     def _open(self, label: str) -> int | None:
         for place, part in enumerate(self.parts):
@@ -182,4 +187,4 @@ def _tells_failure(line: str) -> bool:
         except ValueError:
             return False
         return isinstance(entry, dict) and entry.get("level") in ("error", "fatal", "panic")
-    return bool(_TOOL.match(line))
+    return bool(_BAD_UNDATED.search(line))

@@ -33,8 +33,13 @@ from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._backup_check
     check,
     skipped_parts,
 )
-from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._backup_live import read_live, server_version
-from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._backup_paths import SECRETS
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._backup_live import (
+    filled_repository,
+    read_live,
+    server_version,
+)
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._backup_log import REPOSITORIES
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._backup_paths import SECRETS, data_paths
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._backup_store import look_at
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._backup_worker import Found, load, read
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._errors import GitLabError
@@ -232,7 +237,18 @@ class VerifyJob(OneJob):
             live=self._live(),
             secrets=secrets,
             configuration=self._backup.configuration_wanted,
+            repository=self._repository(),
         )
+
+    def _repository(self) -> str | None:
+        if REPOSITORIES in self._backup.skip:
+            return None
+        try:
+            folder = data_paths(self._instance.installation, [REPOSITORIES])[REPOSITORIES]
+            return filled_repository(self._instance.sessions()[0], folder)
+        except GitLabError as error:
+            self.notes.append(error.msg)
+            return None
 
     def _live(self) -> dict[str, Live]:
         live = {}

@@ -43,6 +43,9 @@ class Cause(str, Enum):
     BACKUP_BUSY = "backup_busy"
     BACKUP_NOT_FOUND = "backup_not_found"
     BACKUP_VERSION_MISMATCH = "backup_version_mismatch"
+    BACKUP_FILE_CHANGED = "backup_file_changed"
+    BACKUP_NOT_ALLOWED = "backup_not_allowed"
+    DUMP_PROGRAM_TOO_OLD = "dump_program_too_old"
     OUTPUT_SUPPRESSED = "output_suppressed"
     UNKNOWN = "unknown"
     NONE = "none"
@@ -296,6 +299,30 @@ RULES: tuple[Rule, ...] = (
         "The backup is of another version than the installed {installed}.",
         "Version and edition must be exactly the same. Nothing was changed.",
         "Install the version that the backup was made with, then restore.",
+        anywhere=True,
+    ),
+    Rule(
+        Cause.BACKUP_FILE_CHANGED,
+        words(r"file changed as we read it"),
+        "Files were written while the backup packed them.",
+        "The part that they belong to is not whole.",
+        "Make the backup with STRATEGY=copy (strategy: copy), or stop what writes to them, then {again}.",
+        anywhere=True,
+    ),
+    Rule(
+        Cause.BACKUP_NOT_ALLOWED,
+        words(r"Permission denied @ (?:dir_s_mkdir|rb_sysopen|dir_initialize)"),
+        "The user git may not write the backup, or may not read what is to be saved.",
+        "gitlab-backup works as the user git, not as root.",
+        "Let the directory of the backups belong to git (mode 0700), then {again}.",
+        anywhere=True,
+    ),
+    Rule(
+        Cause.DUMP_PROGRAM_TOO_OLD,
+        words(r"aborting because of server version mismatch"),
+        "The PostgreSQL server is newer than GitLab's pg_dump.",
+        "pg_dump refuses a server of a later major version, and the backup has no dump then.",
+        "Set postgresql['version'] in gitlab.rb to the server's major version, reconfigure, then {again}.",
         anywhere=True,
     ),
     Rule(

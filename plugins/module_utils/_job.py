@@ -91,7 +91,8 @@ class Job:
     @property
     def seconds(self) -> float:
         """How long it ran, or has been running."""
-        return round((self.ended_at or time.time()) - self.started_at, 1)
+        # The end is known to the second only.
+        return max(0.0, round((self.ended_at or time.time()) - self.started_at, 1))
 
     def output(self) -> str:
         """The ends of both streams: GitLab prints errors on either."""

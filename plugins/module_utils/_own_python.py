@@ -25,7 +25,10 @@ def place(path: str) -> str:
 
     Code that did not come in a zip file stays where it is.
     """
-    return path if _archive() else os.path.abspath(__file__).rsplit(f"{os.sep}ansible_collections{os.sep}", 1)[0]
+    if _archive():
+        return path
+    inside = _PACKAGE.replace(".", os.sep)
+    return next(folder for folder in sys.path if os.path.isdir(os.path.join(folder, inside)))
 
 
 def keep_code(path: str) -> None:

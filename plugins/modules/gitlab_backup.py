@@ -176,11 +176,11 @@ failures:
   elements: str
   returned: when the backup was over, also when it failed
   sample: []
-cause:
+diagnosis:
   description: Why it failed, for programs.
-  type: str
+  type: dict
   returned: failure of the backup
-  sample: no_space
+  sample: {cause: no_space}
 seconds:
   description: How long it took.
   type: float

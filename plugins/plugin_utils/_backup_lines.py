@@ -43,14 +43,14 @@ class BackupLines:
         return [_line(part) for part in new]
 
 
-class LastLines:
-    """The progress of a job that prints a line whenever there is something to say: the last one of each look."""
+class EachLine:
+    """The progress of a job that prints a line whenever there is something to say: each of them."""
 
     def __init__(self) -> None:
         self._lines = WholeLines()
 
     def feed(self, text: str, now: float) -> list[str]:
-        return self._lines.add(text).splitlines()[-1:]
+        return self._lines.add(text).splitlines()
 
 
 def _line(part: PartRun) -> str:

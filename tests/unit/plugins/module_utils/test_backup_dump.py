@@ -66,6 +66,16 @@ def test_a_dump_is_counted_however_it_is_cut_into_pieces(size: int) -> None:
     assert scan_dump(pieces(WHOLE, size)) == FOUND
 
 
+@pytest.mark.parametrize(
+    ("columns", "row"), [("version, finished_at", "{}\t2026-11-20 11:21:15+00"), ("finished_at, version", "\\N\t{}")]
+)
+def test_newer_versions_of_gitlab_write_down_when_a_migration_was_done(columns: str, row: str) -> None:
+    rows = [row.format(version) for version in VERSIONS]
+    block = copy_block("public.schema_migrations", rows).replace(b"(id, name)", f"({columns})".encode())
+
+    assert scan_dump([HEAD, block, END]).schema_migrations == tuple(VERSIONS)
+
+
 def test_what_newer_versions_of_pg_dump_write_behind_the_end_is_no_harm() -> None:
     assert scan_dump([WHOLE + b"\\unrestrict " + b"a" * 63 + b"\n\n"]) == FOUND
 

@@ -18,6 +18,7 @@ Dumping PostgreSQL database gitlabhq_production ... \x1b[32m[DONE]\x1b[0m
 2022-01-25 20:25:19 +0000 -- \x1b[32mdone\x1b[0m
 2022-01-25 20:25:19 +0000 -- Dumping repositories ...
  * acme/web (@hashed/6b/86/6b86b273) ... [DONE]
+ * acme/empty ... [EMPTY] [SKIPPED]
 2022-01-25 20:26:31 +0000 -- done
 2022-01-25 20:26:31 +0000 -- Dumping uploads ...
 2022-01-25 20:26:31 +0000 -- [SKIPPED]
@@ -28,7 +29,7 @@ Deleting old backups ... skipping
 Warning: Your gitlab.rb and gitlab-secrets.json files contain sensitive data
 and are not included in this backup. You will need these files to restore a backup.
 Please back them up manually.
-2022-01-25 20:26:40 +0000 -- Backup task is done.
+Backup task is done.
 """
 
 NEW = """\
@@ -90,6 +91,10 @@ FAILURES = [
     f"{DATED}Error: something",
     "pg_dump: error: server version: 13.3; pg_dump version: 12.6",
     "pg_dump: error: aborting because of server version mismatch",
+    "Dumping PostgreSQL database gitlabhq_production ... [FAILED]",
+    " * acme/web ... [Failed]",
+    "Failed to create compressed file '/b/uploads.tar.gz' when trying to backup the following paths: '/u' ",
+    "Creating archive x_gitlab_backup.tar failed",
     "gzip: stdout: No space left on device",
     "gzip: stdout: Input/output error",
     "tar: ./big: file changed as we read it",
@@ -107,7 +112,7 @@ def test_each_line_of_a_failure_is_seen_wherever_it_stands(whole: str, line: str
     lines = whole.splitlines()
     for place in (0, len(lines) // 2, len(lines)):
         found = log.read("\n".join([*lines[:place], line, *lines[place:]]), "before-error-fix")
-        assert found.failures == (line.replace(DATED, ""),)
+        assert found.failures == (line.replace(DATED, "").strip(),)
 
 
 @pytest.mark.parametrize("label", list(log.LABELS))
@@ -119,6 +124,26 @@ def test_a_failed_part_is_failed_though_the_run_went_on(label: str) -> None:
     assert found.outcome(log.LABELS[label]) == log.FAILED
     assert found.finished
     assert len(found.failures) == 1
+
+
+def test_up_to_14_9_a_failed_part_has_no_end() -> None:
+    text = OLD.replace("2022-01-25 20:25:19 +0000 -- \x1b[32mdone\x1b[0m\n", "Failed to create compressed file 'x'\n")
+
+    found = log.read(text)
+
+    assert found.outcome("db") == log.FAILED
+    assert found.outcome("repositories") == log.DONE
+    assert found.failures == ("Failed to create compressed file 'x'", "Dumping database did not come to its end")
+
+
+def test_from_17_the_lines_of_each_database_have_dates_too() -> None:
+    lines = ["Dumping database ... ", "Dumping PostgreSQL database gitlabhq_production ... ", "[DONE]"]
+    lines += ["Dumping PostgreSQL database gitlabhq_production_ci ... ", "[DONE]", "Dumping database ... done"]
+
+    found = log.read("".join(f"{DATED}{line}\n" for line in lines))
+
+    assert [(part.label, part.outcome) for part in found.parts] == [("database", "done")]
+    assert found.failures == ()
 
 
 def test_one_failed_database_is_a_failed_part() -> None:

@@ -485,6 +485,22 @@ TEXTS: list[tuple[str, Cause, dict[str, t.Any]]] = [
         {"required": "14.10"},
     ),
     (
+        "tar: ./big.log: file changed as we read it",
+        Cause.BACKUP_FILE_CHANGED,
+        {},
+    ),
+    (
+        "rake aborted!\nErrno::EACCES: Permission denied @ dir_s_mkdir - /mnt/backups/db",
+        Cause.BACKUP_NOT_ALLOWED,
+        {},
+    ),
+    (
+        "pg_dump: error: server version: 13.3; pg_dump version: 12.6\n"
+        "pg_dump: error: aborting because of server version mismatch",
+        Cause.DUMP_PROGRAM_TOO_OLD,
+        {},
+    ),
+    (
         "Backup and restore in progress:\n  There is a backup and restore task in progress (PID 1234).\n"
         "  Try to run the current task once the previous one ends.\n",
         Cause.BACKUP_BUSY,
