@@ -16,7 +16,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._backup_live import ROLES, TABLE_SIZES
-from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._backup_manifest import Check, Manifest, Proof
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._backup_manifest import (
+    Check,
+    DatabaseDump,
+    Manifest,
+    Proof,
+)
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._backup_space import in_bytes
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._errors import GitLabError
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._job import Job, tail
@@ -112,10 +117,12 @@ def parse_result(text: str) -> tuple[dict[str, dict[str, int]], list[str]]:
     return counts, errors
 
 
-def compare(manifest: Manifest, counts: t.Mapping[str, t.Mapping[str, int]], errors: t.Sequence[str]) -> Check:
+def compare(
+    databases: t.Sequence[DatabaseDump], counts: t.Mapping[str, t.Mapping[str, int]], errors: t.Sequence[str]
+) -> Check:
     """Return whether what was loaded is what the manifest says of the dumps."""
     wrong = list(errors[:3])
-    for database in manifest.databases:
+    for database in databases:
         found = counts.get(database.name, {})
         for table, rows in database.rows.items():
             if found.get(table) != rows:
@@ -123,7 +130,7 @@ def compare(manifest: Manifest, counts: t.Mapping[str, t.Mapping[str, int]], err
     if wrong:
         more = f" and {len(wrong) - 5} more" if len(wrong) > 5 else ""
         return Check(CHECK, False, "; ".join(wrong[:5]) + more)
-    total = {one.name: sum(one.rows.values()) for one in manifest.databases}
+    total = {one.name: sum(one.rows.values()) for one in databases}
     return Check(CHECK, True, "loaded and counted: " + ", ".join(f"{name} {rows} rows" for name, rows in total.items()))
 
 
@@ -206,7 +213,7 @@ class ProveJob(OneJob):
                 text = file.read()
         except OSError as error:
             raise GitLabError(f"The result of the proof is not there: {error.strerror}.", "Run this again.") from error
-        verdict = compare(self._manifest, *parse_result(text))
+        verdict = compare(self._manifest.databases, *parse_result(text))
         checks = tuple(one for one in self._manifest.checks if one.name != CHECK)
         databases = {
             one.name: {
