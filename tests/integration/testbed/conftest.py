@@ -21,19 +21,20 @@ SOURCE_LIST = f"deb [trusted=yes] file:{REPOSITORY} ./"
 
 
 class Host:
-    """One host of a fleet of its own."""
+    """A host of a fleet of its own, by default the only one."""
 
     services = ("gitaly", "nginx", "postgresql", "puma", "redis", "sidekiq")
 
-    def __init__(self, fleet: str) -> None:
+    def __init__(self, fleet: str, name: str = "gitlab") -> None:
         self._fleet = [str(MINI_GITLAB / "fleet.py"), "--fleet", fleet]
+        self._name = name
 
     def fleet(self, *arguments: str) -> None:
         subprocess.run([*self._fleet, *arguments], check=True, capture_output=True, text=True)
 
     def run(self, script: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [*self._fleet, "exec", "gitlab", "--", "bash", "-c", script],
+            [*self._fleet, "exec", self._name, "--", "bash", "-c", script],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

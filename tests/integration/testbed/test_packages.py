@@ -249,6 +249,45 @@ def test_skip_auto_backup(start):
     assert host("ls -d /etc/gitlab/config_backup 2>/dev/null; true") == ""
 
 
+PG_DUMP = "/opt/gitlab/embedded/bin/pg_dump"
+
+
+def test_automatic_backup_that_fails_stops_the_upgrade(start):
+    host = start("gitlab-17.11.7")
+    host(f"ln -sf /bin/false {PG_DUMP}")
+    refused = host.install("18.2.8")
+    assert refused.returncode == 100
+    lines = [line for line in refused.stdout.splitlines() if line.startswith("gitlab preinstall:")]
+    assert lines == [
+        "gitlab preinstall: Automatically backing up only the GitLab SQL database (excluding everything else!)",
+        "gitlab preinstall: ",
+        "gitlab preinstall: Database backup failed! If you want to skip this backup, run the following command and try again:",
+        "gitlab preinstall: ",
+        "gitlab preinstall:  sudo touch /etc/gitlab/skip-auto-backup",
+        "gitlab preinstall: ",
+    ]
+    assert host.installed() == ("ii", "17.11.7-ee.0")
+
+
+def test_old_version_does_not_notice_that_its_automatic_backup_failed(start):
+    host = start("gitlab-14.0.12")
+    host(f"ln -sf /bin/false {PG_DUMP}")
+    upgraded = host.install("14.2.7")
+    assert upgraded.returncode == 0
+    assert "Dumping PostgreSQL database gitlabhq_production ... [FAILED]" in upgraded.stdout
+    assert "backup made during the upgrade (scroll up for the filename)." in upgraded.stdout
+
+
+def test_downgrade_in_place_runs_the_old_package_as_an_upgrade(start):
+    host = start("gitlab-14.2.7")
+    back = host.run("apt-get install -y --allow-downgrades gitlab-ee=14.0.12-ee.0 2>&1")
+    assert back.returncode == 0, back.stdout
+    assert host.installed() == ("ii", "14.0.12-ee.0")
+    assert "gitlab preinstall: Automatically backing up only the GitLab SQL database" in back.stdout
+    assert host("ls /var/opt/gitlab/backups").endswith("_14.2.7-ee_gitlab_backup.tar")
+    assert "gitlab Reconfigured!" in back.stdout
+
+
 def test_external_url_in_the_environment_rewrites_gitlab_rb(start):
     host = start("gitlab-14.0.12")
     assert host("grep ^external_url /etc/gitlab/gitlab.rb") == "external_url 'http://gitlab.example.com'"
@@ -262,6 +301,7 @@ def test_rollback_by_removing_and_installing_the_old_package(start):
     host("gitlab-ctl stop puma; gitlab-ctl stop sidekiq; dpkg -r gitlab-ee")
     assert host.run("command -v gitlab-ctl gitlab-rake").returncode != 0
     assert host("ls -d /var/opt/gitlab/postgresql/data /etc/gitlab/gitlab.rb | wc -l") == "2"
+    assert "pid" in host("sv status /opt/gitlab/service/postgresql"), "what ran goes on"
     back = host.install("14.0.12")
     assert back.returncode == 0, back.stdout
     assert "gitlab preinstall" not in back.stdout, "for the hooks it is a fresh install: no check, no backup"

@@ -102,3 +102,26 @@ def test_stuck_ci_failed_works_once_it_is_retried(start):
     host("gitlab-rake db:migrate")
     assert host.sql(state, ci) == "6"
     assert host("gitlab-rake db:migrate:status:ci | grep -c ' down '; true") == "0"
+
+
+def test_failed_upgrade_is_rolled_back_by_hand(start):
+    host = start("after-failed-upgrade")
+    assert host.installed() == ("iF", "14.2.7-ee.0")
+    assert host.sql("SELECT count(*) FROM projects") == "6", "one was made after the backup"
+    whole, automatic = sorted(host("ls /var/opt/gitlab/backups").split())
+    assert "uploads.tar.gz" in host(f"tar -tf /var/opt/gitlab/backups/{whole}")
+    assert "uploads.tar.gz" not in host(f"tar -tf /var/opt/gitlab/backups/{automatic}")
+
+    host("gitlab-ctl stop puma; gitlab-ctl stop sidekiq; dpkg -r gitlab-ee")
+    back = host.install("14.0.12")
+    assert back.returncode == 0, back.stdout
+    assert "gitlab preinstall" not in back.stdout
+    host(f"gitlab-backup restore force=yes BACKUP={whole.removesuffix('_gitlab_backup.tar')}")
+    assert host.installed() == ("ii", "14.0.12-ee.0")
+    held = host("gitlab-rake mini_gitlab:data_digest").splitlines()
+    assert [line.split()[1] for line in held if line.startswith(("builds", "repositories", "uploads"))] == ["5"] * 3
+    assert pending(host) == []
+    assert host.sql("SELECT max(version) FROM schema_migrations") == "20210601080039"
+    assert host.sql("SELECT count(*) FROM batched_background_migrations WHERE status = 1") == "3"
+    host("gitlab-ctl start")
+    host.await_readiness()

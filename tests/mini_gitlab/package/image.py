@@ -41,7 +41,7 @@ def make_scenario(name: str, cache: Path) -> str:
         raise BuildError(
             f"there is no scenario {name}: there are {', '.join(sorted(path.parent.name for path in SCENARIOS.glob('*/make.sh')))}"
         )
-    start = _make(spec.parse(json.loads((folder / "scenario.json").read_text())["image"], releases()), cache)
+    start = _start_of(json.loads((folder / "scenario.json").read_text()), cache)
     full_name = _full_name(f"scenario-{name}", start, folder)
     with _missing(full_name, cache) as missing:
         if missing:
@@ -51,6 +51,13 @@ def make_scenario(name: str, cache: Path) -> str:
                 host.run("rm -r /root/scenario")
                 _close(host, full_name)
     return full_name
+
+
+def _start_of(description: t.Mapping[str, str], cache: Path) -> str:
+    """The image that a scenario goes on from: that of another scenario, or of a fresh instance."""
+    if "scenario" in description:
+        return make_scenario(description["scenario"], cache)
+    return make(description["image"], cache)
 
 
 def _make(wanted: spec.Spec, cache: Path) -> str:

@@ -85,7 +85,7 @@ module Backup
       name = wanted ? "#{File.basename(wanted)}#{SUFFIX}" : names.first
       return name if File.exist?(File.join(@folder, name))
 
-      refuse("The backup file #{MiniGitlab.since?(:backup_lock) ? File.join(@folder, name) : name} does not exist!")
+      refuse("The backup file #{name} does not exist!")
     end
 
     def refuse_to_guess

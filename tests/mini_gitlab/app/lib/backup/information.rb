@@ -42,7 +42,7 @@ module Backup
       names = %i[repositories_storages repositories_paths]
       return names.to_h { |name| [name, text_of(options, name)] } unless MiniGitlab.since?(:backup_chooses_servers)
 
-      [*names, :skip_repositories_paths].to_h { |name| [name, text_of(options, name)] }.merge(repositories_server_side: false)
+      [*names, :skip_repositories_paths].to_h { |name| [name, text_of(options, name)] }.merge(repositories_server_side: options.server_side?)
     end
 
     def self.id_for(options, values)

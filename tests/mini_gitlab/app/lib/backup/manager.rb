@@ -217,7 +217,7 @@ module Backup
           Please switch to the following version and try again:
           version: #{found}
       TEXT
-      @progress.mismatch('')
+      @progress.mismatch('') unless MiniGitlab.since?(:backup_logs_databases)
       @progress.mismatch("Hint: git checkout v#{found}")
       exit 1
     end

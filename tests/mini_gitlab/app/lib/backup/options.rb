@@ -43,6 +43,10 @@ module Backup
       Gitlab::TaskHelpers.yes?(@environment['BACKUP_SKIP_STORAGE_CHECK'])
     end
 
+    def server_side?
+      MiniGitlab.since?(:backup_chooses_servers) && Gitlab::TaskHelpers.yes?(@environment['REPOSITORIES_SERVER_SIDE'])
+    end
+
     def compress_command
       @environment['COMPRESS_CMD'].presence || "gzip -c -1#{' --rsyncable' if @environment['GZIP_RSYNCABLE'] == 'yes'}"
     end

@@ -7,7 +7,8 @@ require 'json'
 module Backup
   # The repositories of all projects, as bundles made by git. Which there are, the database says.
   class RepositoryStore
-    def initialize(_progress, options)
+    def initialize(progress, options)
+      @progress = progress
       @options = options
       @root = Gitlab.config.fetch('repositories').fetch('storages').fetch('default').fetch('path')
     end
@@ -15,6 +16,8 @@ module Backup
     def dump(root, information)
       FileUtils.mkdir_p(File.join(root, 'repositories'), mode: 0o700)
       each_chosen('create') do |repository|
+        raise GitError, 'server-side create: server-side backups are not configured' if @options.server_side?
+
         repository.exist? ? BundleLayout.for(root, repository).add(information.first_of_chain(@options)) : :skipped
       end
     end
@@ -28,6 +31,10 @@ module Backup
         bundles, refs = BundleLayout.for(root, repository).latest
         bundles ? repository.restore(bundles, refs) : :skipped
       end
+    rescue Error => error
+      raise unless MiniGitlab.since?(:backup_restores_on)
+
+      @progress.line(error.message)
     end
 
     def warning_before; end

@@ -87,6 +87,8 @@ module MiniGitlab
       # repositories below the storage's name, with manifests
       backup_manifests: '17.0',
       backup_of_external_diffs: '17.1',
+      # repositories that could not be restored no longer end the run, nor count
+      backup_restores_on: '17.2',
       # a restore wants three times the archive's size to be free
       backup_checks_space: '18.2'
     }.freeze

@@ -81,6 +81,9 @@ def _commands() -> dict[str, Command]:
     commands["pg-upgrade"] = Command(
         "Upgrade the PostgreSQL DB to the latest supported version", lambda rest: _pg_upgrade()
     )
+    commands["revert-pg-upgrade"] = Command(
+        "Run this to revert to the previous version of the database", lambda rest: _revert_pg_upgrade()
+    )
     if layout.installed_release().has_restart_except:
         commands["restart-except"] = Command("Restart all services except: service_name ...", restart_except.main)
     return commands
@@ -100,11 +103,22 @@ def _upgrade_check(rest: t.Sequence[str]) -> int:
 
 def _pg_upgrade() -> int:
     """There is one PostgreSQL in the test bed, so the newest one always runs already."""
+    print(f"The latest version {_postgresql_version()} is already running, nothing to do")
+    return 0
+
+
+def _revert_pg_upgrade() -> int:
+    """There never was another PostgreSQL in the test bed, so there is nothing to go back to."""
+    print("Checking if we need to downgrade: NOT OK", flush=True)
+    print(f"Already running {_postgresql_version()}", file=sys.stderr)
+    return 1
+
+
+def _postgresql_version() -> str:
     answer = subprocess.run(
         [str(layout.EMBEDDED / "bin/postgres"), "--version"], stdout=subprocess.PIPE, text=True, check=True
     )
-    print(f"The latest version {answer.stdout.split()[2]} is already running, nothing to do")
-    return 0
+    return answer.stdout.split()[2]
 
 
 def _print_help(commands: t.Mapping[str, Command]) -> None:

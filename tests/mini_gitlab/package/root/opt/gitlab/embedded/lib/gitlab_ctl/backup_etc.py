@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import subprocess
 import sys
 import time
@@ -13,6 +14,9 @@ import typing as t
 from pathlib import Path
 
 from gitlab_ctl import layout, settings
+
+# Archives under other names are never deleted.
+_DATED = re.compile(r"gitlab_config_(\d{10})_\d{4}_\d{2}_\d{2}\.tar")
 
 
 def main(arguments: t.Sequence[str]) -> int:
@@ -46,15 +50,16 @@ def main(arguments: t.Sequence[str]) -> int:
     if not options.delete_old_backups or not keep:
         print("Keeping all older configuration backups")
         return 0
-    _prune(folder, now - int(keep))
+    delete_older(folder, now - int(keep))
     return 0
 
 
-def _prune(folder: Path, limit: int) -> None:
+def delete_older(folder: Path, limit: int) -> None:
     print(
         f"Removing configuration backups older than {time.strftime('%Y-%m-%d %H:%M:%S %z', time.localtime(limit))} ..."
     )
-    old = [path for path in sorted(folder.glob("gitlab_config_*.tar")) if int(path.name.split("_")[2]) < limit]
+    dated = ((_DATED.fullmatch(path.name), path) for path in sorted(folder.iterdir()))
+    old = [path for name, path in dated if name and int(name[1]) < limit]
     for path in old:
         path.unlink()
         print(f"  Removed {path}")
