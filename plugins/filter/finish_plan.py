@@ -183,10 +183,6 @@ _value:
       description: When to make the plan anew, while it is waited for; V(0) is not before something happens.
       type: int
       sample: 3600
-    finalize_all:
-      description: Whether everything that is unfinished is to be finalized.
-      type: bool
-      sample: false
     lines:
       description: The plan for people.
       type: list

@@ -59,11 +59,12 @@ class Key(t.NamedTuple):
 
 @dataclass(frozen=True)
 class Selection:
-    """Which migrations are meant: exactly one of ``id``, ``key``, or neither for all unfinished ones."""
+    """Which migrations are meant: at most one of ``id``, ``key`` and ``ids``; none of them for all unfinished ones."""
 
     id: str | None = None
     key: Key | None = None
     database: str | None = None
+    ids: tuple[str, ...] | None = None
 
 
 class Verdict(Enum):
@@ -97,12 +98,14 @@ def select(selection: Selection, migrations: t.Sequence[BatchedMigration]) -> li
         if not found:
             raise _no_key(selection.key, selection.database, migrations)
         return found
-    if selection.id is not None:
-        parse_id(selection.id)
-        found = [one for one in inside if one.id == selection.id]
-        if not found:
-            raise _no_id(selection.id, migrations)
-        return found
+    ids = selection.ids if selection.id is None else (selection.id,)
+    if ids is not None:
+        there = {one.id for one in inside}
+        for wanted in ids:
+            parse_id(wanted)
+            if wanted not in there:
+                raise _no_id(wanted, migrations)
+        return [one for one in inside if one.id in ids]
     return [one for one in inside if not one.done]
 
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import time
 import typing as t
+from dataclasses import replace
 
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils import _bbm_finalize as plan
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils import _bbm_finalize_many as many
@@ -69,7 +70,7 @@ class Finalizer:
         """
         if selection.database is not None:
             name = self._instance.topology.find(selection.database).name
-            selection = plan.Selection(selection.id, selection.key, name)
+            selection = replace(selection, database=name)
         chosen = plan.select(selection, self._read_all())
         self._memory.update(
             ids=[one.id for one in chosen], tracks={}, results={}, commands=[], without_tasks=[], selected=True

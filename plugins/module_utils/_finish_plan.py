@@ -94,9 +94,9 @@ def plan(status: Status, means: Means, past: Past) -> dict[str, t.Any]:
     for queue in queues:
         for one in queue.candidates:
             decided[one.id] = _waiting(one, queue, parallel, means)
-    finalizing = _finalizing(decided, means)
+    _estimate_finalizing(decided, means)
     decisions = sorted(decided.values(), key=lambda one: (ORDER.index(one.action), one.end or math.inf))
-    return _result(status, decisions, parallel, instance, means, queues, finalizing)
+    return _result(status, decisions, parallel, instance, means, queues)
 
 
 def _check(status: Status) -> None:
@@ -165,7 +165,7 @@ def _too_slow(one: Candidate, queue: Queue, most: int, means: Means) -> str:
     return f"with {most} side by side it {_ends(span, means)}: {one.duration.basis}"
 
 
-def _finalizing(decided: dict[str, Decision], means: Means) -> dict[str, Span]:
+def _estimate_finalizing(decided: dict[str, Decision], means: Means) -> None:
     """Estimate the finalizing that was decided, and add it to the decisions."""
     chosen = [one for one in decided.values() if one.action == FINALIZE]
     lengths = {one.id: in_foreground(one.migration) for one in chosen}
@@ -185,7 +185,6 @@ def _finalizing(decided: dict[str, Decision], means: Means) -> dict[str, Span]:
             end,
             _finalized_in_time(end, lengths.values(), means),
         )
-    return found
 
 
 def _finalized_in_time(end: float | None, lengths: t.Iterable[Duration], means: Means) -> bool | None:
@@ -215,7 +214,6 @@ def _result(
     instance: Instance,
     means: Means,
     queues: t.Sequence[Queue],
-    finalizing: t.Mapping[str, Span],
 ) -> dict[str, t.Any]:
     actions = {name: [one.id for one in decisions if one.action == name] for name in ORDER}
     acting = [one for one in decisions if one.action not in (NOTHING, OPERATOR)]
@@ -233,7 +231,6 @@ def _result(
         "too_late": [one.id for one in unfinished if one.in_time is False],
         "watch": [one.id for queue in queues for one in queue.watched(parallel.slots)],
         "look_again_seconds": _look_again(queues, parallel.slots, means),
-        "finalize_all": bool(finalizing) and len(finalizing) == len(unfinished),
     }
     result["lines"] = _lines(status, unfinished, result)
     return result

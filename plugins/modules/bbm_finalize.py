@@ -12,7 +12,7 @@ author:
 version_added: 0.1.0
 short_description: Finish batched background migrations of GitLab in the foreground
 description:
-  - Finishes one batched background migration, or all that are unfinished, and proves it by the row.
+  - Finishes one batched background migration, several, or all that are unfinished, and proves it by the row.
   - GitLab's own task prints C(Done.) and exits 0 also for a migration that does not exist, and does nothing for one in a second database.
     This module reads the row before and after, and takes C(gitlab-rails runner) where the task does nothing.
   - A migration that does not exist is an error. A finished one is left alone. A finalized one is never touched.
@@ -59,6 +59,12 @@ options:
   migration:
     description: The id of the migration, the database's name and the row's number, for example V(main_85).
     type: str
+  migrations:
+    description:
+      - The ids of several migrations. They are finished in the order of O(all), not in that of the list. O(parallel) says how many at a time.
+      - When one fails the others are still finished; the task fails in the end.
+    type: list
+    elements: str
   error_text:
     description:
       - What a command of GitLab printed when it failed with C(Expected batched background migration for the given configuration to be marked
@@ -276,6 +282,8 @@ def selection(params: t.Mapping[str, t.Any]) -> Selection:
     """
     if params["migration"] is not None:
         return Selection(id=params["migration"], database=params["database"])
+    if params["migrations"] is not None:
+        return Selection(database=params["database"], ids=tuple(params["migrations"]))
     if params["job_class_name"] is not None:
         job_arguments_json(params["job_arguments"])
         key = Key(*(params[name] for name in Key._fields))
@@ -286,7 +294,7 @@ def selection(params: t.Mapping[str, t.Any]) -> Selection:
         return Selection(database=params["database"])
     raise GitLabError(
         "Nothing says which migrations are to be finished.",
-        "Give job_class_name with its companions, migration, error_text, or all: true.",
+        "Give job_class_name with its companions, migration, migrations, error_text, or all: true.",
     )
 
 
@@ -338,14 +346,15 @@ def main() -> None:
                 job_arguments={"type": "raw"},
                 database={"type": "str"},
                 migration={"type": "str"},
+                migrations={"type": "list", "elements": "str"},
                 error_text={"type": "str"},
                 all={"type": "bool"},
                 parallel={"type": "int", "default": 1},
                 orphan_grace={"type": "int", "default": 15},
             )
         ),
-        mutually_exclusive=[("job_class_name", "migration", "error_text", "all")],
-        required_one_of=[("job_class_name", "migration", "error_text", "all")],
+        mutually_exclusive=[("job_class_name", "migration", "migrations", "error_text", "all")],
+        required_one_of=[("job_class_name", "migration", "migrations", "error_text", "all")],
         required_together=[("job_class_name", "table_name", "column_name", "job_arguments")],
         supports_check_mode=True,
     )

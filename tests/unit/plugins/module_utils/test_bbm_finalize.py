@@ -86,6 +86,8 @@ def ids(found: list[BatchedMigration]) -> list[str]:
         (Selection(database="ci"), ["ci_3", "ci_4"]),
         (Selection(id="main_85"), ["main_85"]),
         (Selection(id="main_2"), ["main_2"]),
+        (Selection(ids=("ci_4", "main_85", "ci_4")), ["main_85", "ci_4"]),
+        (Selection(ids=()), []),
         (Selection(key=Key(COPY, "push_event_payloads", "event_id", EVENT_ID)), ["main_85"]),
         (Selection(key=Key("BackfillX", "projects", "id", [])), ["main_2", "ci_4"]),
         (Selection(key=Key("BackfillX", "projects", "id", []), database="ci"), ["ci_4"]),
