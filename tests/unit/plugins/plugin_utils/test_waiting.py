@@ -223,6 +223,18 @@ def test_giving_up(limits: Limits, steps: list[tuple[float, dict[str, t.Any]]], 
     assert not waiting.reached()
 
 
+def test_which_ones_are_stuck_is_in_the_result() -> None:
+    held = migration("main_2", stalled=True)
+    steps = [(0, status(migration(), held)), (599, status(migration(percent=20.0), held))]
+    assert follow(Limits(stall_timeout=600), *steps)[0].to_result()["stuck"] == []
+    steps.append((600, status(migration(percent=30.0), held)))
+    assert follow(Limits(stall_timeout=600), *steps)[0].to_result()["stuck"] == ["main_2"]
+    assert follow(Limits(), *steps)[0].to_result()["stuck"] == []
+    still = status(migration(), migration("main_2"), migration("main_3", "finished"))
+    waiting, _lines = follow(Limits(stall_timeout=600), (0, still), (600, still))
+    assert waiting.to_result()["stuck"] == ["main_1", "main_2"]
+
+
 @pytest.mark.parametrize(
     ("limits", "steps"),
     [
