@@ -18,7 +18,10 @@ if t.TYPE_CHECKING:
 # An enum; a state machine that lets everything through; one that does not.
 ENUM, OPEN, STRICT = "change-enum", "change-open", "change-two"
 HOSTS = {ENUM: "gitlab-14.3.6", OPEN: "gitlab-15.4.6", STRICT: "gitlab-17.11.7-two-databases"}
-_SHAPES = {ENUM: (14, 0), OPEN: (15, 4), STRICT: (17, 8)}
+# The oldest and the newest version that the collection claims.
+FIRST, LAST = "change-first", "change-last"
+ENDS = {FIRST: "gitlab-13.12.15", LAST: "gitlab-19.2.4-two-databases"}
+_SHAPES = {FIRST: (13, 11), ENUM: (14, 0), OPEN: (15, 4), STRICT: (17, 8), LAST: (19, 2)}
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,7 @@ class Place:
 
     @property
     def has_log(self) -> bool:
-        return self.host != ENUM
+        return self.host not in (FIRST, ENUM)
 
 
 PLACES = [Place(ENUM), Place(OPEN), Place(STRICT), Place(STRICT, "ci")]

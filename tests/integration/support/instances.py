@@ -107,6 +107,17 @@ class Instances:
         variables: t.Mapping[str, t.Any] | None = None,
     ) -> list[dict[str, t.Any]]:
         """Run a module once for each set of options, in one playbook, and return the results."""
+        return self.run_tasks(host, [(module, options) for options in cases], check=check, variables=variables)
+
+    def run_tasks(
+        self,
+        host: str,
+        cases: t.Sequence[tuple[str, t.Mapping[str, t.Any]]],
+        *,
+        check: bool = False,
+        variables: t.Mapping[str, t.Any] | None = None,
+    ) -> list[dict[str, t.Any]]:
+        """Run modules with their options one after another, in one playbook, also when one failed; return the results."""
         answers = self._directory / "results.json"
         tasks: list[dict[str, t.Any]] = [
             {
@@ -117,7 +128,7 @@ class Instances:
                 "ignore_unreachable": True,
                 "vars": dict(variables or {}),
             }
-            for number, options in enumerate(cases)
+            for number, (module, options) in enumerate(cases)
         ]
         results = ", ".join(f"result_{number}" for number in range(len(cases)))
         keep = {

@@ -21,13 +21,14 @@ module Gitlab
       end
 
       # @return [Hash] name of the connection => the class that holds it
-      def database_base_models
-        @database_base_models ||= begin
+      def base_models
+        @base_models ||= begin
           models = { 'main' => ActiveRecord::Base }
           models['ci'] = ::Ci::ApplicationRecord if configured?('ci')
           models.with_indifferent_access
         end
       end
+      alias database_base_models base_models if MiniGitlab.since?(:several_connections)
 
       # The databases that have tasks of their own, in order.
       def database_names_with_tasks

@@ -12,7 +12,7 @@ module Database
     def perform
       return unless Gitlab::Database.configured?(tracking_database)
 
-      model = Gitlab::Database.database_base_models.fetch(tracking_database)
+      model = Gitlab::Database.base_models.fetch(tracking_database)
       return if Gitlab::Database.db_config_share_with(model.connection_db_config)
 
       Gitlab::Database::SharedModel.using_connection(model.connection) { run_due_migrations(model.connection) }
@@ -22,7 +22,7 @@ module Database
 
     def run_due_migrations(connection)
       return unless Feature.enabled?(FLAG, type: :ops)
-      return if Feature.enabled?(:disallow_database_ddl_feature_flags, type: :ops)
+      return if MiniGitlab.since?(:ddl_flag) && Feature.enabled?(:disallow_database_ddl_feature_flags, type: :ops)
 
       errors = due_migrations(connection).map { |migration| error_of(migration) }.compact
       raise errors.first if errors.any?
@@ -68,7 +68,7 @@ module Database
     # Runs one job of one migration, if its interval has passed.
     class ExecutionWorker
       def perform_work(database, migration_id)
-        connection = Gitlab::Database.database_base_models.fetch(database).connection
+        connection = Gitlab::Database.base_models.fetch(database).connection
         Gitlab::Database::SharedModel.using_connection(connection) do
           migration = Gitlab::Database::BackgroundMigration::BatchedMigration.executable_in(connection).find_by(id: migration_id)
           next unless migration&.interval_elapsed?(variance: SingleDatabaseWorker::VARIANCE)

@@ -88,7 +88,7 @@ module MiniGitlab
 
     def with_migration(full_id)
       name, id = full_id.to_s.match(/\A([a-z]+)_(\d+)\z/)&.captures
-      model = name && Gitlab::Database.database_base_models[name]
+      model = name && Gitlab::Database.base_models[name]
       refuse("Background migration `#{full_id}` not found.") unless model
       Gitlab::Database::SharedModel.using_connection(model.connection) do
         migration = migrations.find_by(id: id)

@@ -9,6 +9,10 @@ module MiniGitlab
       # gitlab:background_migrations:finalize exists; status 5 exists
       finalize_task: '14.1',
       finalizing_status: '14.1',
+      # Retry in the admin area
+      retry_failed_jobs: '14.3',
+      # Gitlab::Database.database_base_models; finalize takes a connection
+      several_connections: '14.4',
       # the check's text says sudo and gives the documentation's address
       sudo_in_check: '14.2',
       # gitlab:db:mark_migration_complete works per connection, with other texts
@@ -42,8 +46,12 @@ module MiniGitlab
       configure_announces_task: '16.0',
       # db:migrate prints "main: == [advisory_lock_connection] ..." around the migrations
       advisory_lock_lines: '16.0',
+      # the flag disallow_database_ddl_feature_flags
+      ddl_flag: '16.4',
       finalized_status: '17.0',
       topology_service_line: '18.0',
+      # without the flag optimize_batched_migrations
+      always_optimizes: '18.4',
       # gitlab:background_migrations:list, show, pause, resume
       command_line: '18.5',
       execute_tasks: '18.7',

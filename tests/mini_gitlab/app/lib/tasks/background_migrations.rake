@@ -24,8 +24,8 @@ module MiniGitlab
     def finalize(arguments, connection)
       ARGUMENTS.each { |name| fail_with("Must specify #{name} as an argument") unless arguments[name] }
 
-      runner = Gitlab::Database::BackgroundMigration::BatchedMigrationRunner
-      runner.finalize(*arguments.values_at(*ARGUMENTS[0..2]), parse(arguments[:job_arguments]), connection: connection)
+      runner = Gitlab::Database::BackgroundMigration::BatchedMigrationRunner.new(connection: connection)
+      runner.finalize(*arguments.values_at(*ARGUMENTS[0..2]), parse(arguments[:job_arguments]))
       puts Rainbow('Done.').green
     end
 
@@ -119,7 +119,7 @@ namespace :gitlab do
         namespace :finalize do
           desc "Synchronously finish a batched background migration on the #{name} database"
           task name, tasks::ARGUMENTS => :environment do |_task, arguments|
-            tasks.finalize(arguments.to_h, Gitlab::Database.database_base_models.fetch(name).connection)
+            tasks.finalize(arguments.to_h, Gitlab::Database.base_models.fetch(name).connection)
           end
         end
 

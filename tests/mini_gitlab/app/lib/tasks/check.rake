@@ -36,7 +36,7 @@ module MiniGitlab
 
     def pending?
       Gitlab::Database.database_names_with_tasks.any? do |name|
-        Gitlab::Database.database_base_models.fetch(name).connection.migration_context.needs_migration?
+        Gitlab::Database.base_models.fetch(name).connection.migration_context.needs_migration?
       end
     end
   end

@@ -46,7 +46,7 @@ module MiniGitlab
 
     # A database with more than schema_migrations has been in use before.
     def configure_one(name, suffix)
-      connection = Gitlab::Database.database_base_models.fetch(name).connection
+      connection = Gitlab::Database.base_models.fetch(name).connection
       task = connection.tables.size > 1 ? "db:migrate#{suffix}" : "db:schema:load#{suffix}"
       puts "Running #{task} rake task" if MiniGitlab.since?(:configure_announces_task)
       Rake::Task[task].invoke
@@ -110,7 +110,7 @@ namespace :gitlab do
         end
 
         namespace :drop_tables do
-          task(name => :environment) { tasks.drop_tables(Gitlab::Database.database_base_models.fetch(name).connection) }
+          task(name => :environment) { tasks.drop_tables(Gitlab::Database.base_models.fetch(name).connection) }
         end
       end
     end

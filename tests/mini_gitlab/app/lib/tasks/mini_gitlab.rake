@@ -25,15 +25,15 @@ namespace :mini_gitlab do
     }
   }
 
-  desc 'Fill the tables with rows, if they have none'
+  desc 'Fill the tables that there are with rows, if they have none'
   task(:seed, [:rows] => :environment) do |_task, arguments|
     count = Integer(arguments.fetch(:rows, rows))
     tables.each do |database, inserts|
       database = 'main' unless Gitlab::Database.database_names_with_tasks.include?(database)
-      connection = Gitlab::Database.database_base_models.fetch(database).connection
+      connection = Gitlab::Database.base_models.fetch(database).connection
       inserts.each do |target, values|
         table = target[/\A\w+/]
-        next if connection.select_value("SELECT count(*) FROM #{table}") > 1
+        next if !connection.table_exists?(table) || connection.select_value("SELECT count(*) FROM #{table}") > 1
 
         connection.execute("INSERT INTO #{target} SELECT #{values} FROM generate_series(1, #{count}) AS n")
         connection.execute("ANALYZE #{table}")

@@ -6,7 +6,7 @@ module Gitlab
     module EachDatabase
       # Yields connection and name; SharedModel uses the connection meanwhile.
       def self.each_connection(only: nil, include_shared: true)
-        Gitlab::Database.database_base_models.each do |name, model|
+        Gitlab::Database.base_models.each do |name, model|
           next if only && name != only.to_s
           next if !include_shared && Gitlab::Database.db_config_share_with(model.connection_db_config)
 

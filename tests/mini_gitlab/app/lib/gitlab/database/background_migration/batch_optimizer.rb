@@ -17,7 +17,7 @@ module Gitlab
         end
 
         def optimize!
-          return unless Feature.enabled?(:optimize_batched_migrations, type: :ops)
+          return unless MiniGitlab.since?(:always_optimizes) || Feature.enabled?(:optimize_batched_migrations, type: :ops)
 
           efficiency = @migration.smoothed_time_efficiency(number_of_jobs: JOBS, alpha: ALPHA)
           return if efficiency.nil? || efficiency.zero? || TARGET.cover?(efficiency)

@@ -98,18 +98,21 @@ module Gitlab
         end
 
         def create_batched_job!(min, max)
-          batched_jobs.create!(min_value: min, max_value: max, batch_size: batch_size, sub_batch_size: sub_batch_size, pause_ms: pause_ms)
+          pause = has_attribute?(:pause_ms) ? { pause_ms: pause_ms } : {}
+          batched_jobs.create!(min_value: min, max_value: max, batch_size: batch_size, sub_batch_size: sub_batch_size, **pause)
         end
 
         # Splits each failed job and sets the migration to work again.
-        def retry_failed_jobs!
-          batched_jobs.with_status_failed.each_batch(of: RETRY_SLICE) do |slice|
-            self.class.transaction do
-              slice.lock.each(&:split_and_retry!)
-              become!(:active)
+        if MiniGitlab.since?(:retry_failed_jobs)
+          def retry_failed_jobs!
+            batched_jobs.with_status_failed.each_batch(of: RETRY_SLICE) do |slice|
+              self.class.transaction do
+                slice.lock.each(&:split_and_retry!)
+                become!(:active)
+              end
             end
+            become!(:active)
           end
-          become!(:active)
         end
 
         def should_stop?

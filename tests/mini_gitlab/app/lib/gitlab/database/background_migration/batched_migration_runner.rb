@@ -8,8 +8,14 @@ module Gitlab
       class BatchedMigrationRunner
         FailedToFinalize = Class.new(RuntimeError)
 
-        def self.finalize(job_class_name, table_name, column_name, job_arguments, connection: ApplicationRecord.connection)
-          new(connection: connection).finalize(job_class_name, table_name, column_name, job_arguments)
+        if MiniGitlab.since?(:several_connections)
+          def self.finalize(job_class_name, table_name, column_name, job_arguments, connection: ApplicationRecord.connection)
+            new(connection: connection).finalize(job_class_name, table_name, column_name, job_arguments)
+          end
+        elsif MiniGitlab.since?(:finalize_task)
+          def self.finalize(job_class_name, table_name, column_name, job_arguments)
+            new(connection: ApplicationRecord.connection).finalize(job_class_name, table_name, column_name, job_arguments)
+          end
         end
 
         def initialize(connection:, migration_wrapper: BatchedMigrationWrapper.new(connection: connection))

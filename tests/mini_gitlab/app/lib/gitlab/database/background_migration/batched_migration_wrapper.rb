@@ -31,7 +31,7 @@ module Gitlab
           job.migration_job_class.new(
             start_id: job.min_value, end_id: job.max_value,
             batch_table: job.migration_table_name, batch_column: job.migration_column_name,
-            sub_batch_size: job.sub_batch_size, pause_ms: [job.pause_ms, BatchedJob::MINIMUM_PAUSE_MS].max,
+            sub_batch_size: job.sub_batch_size, pause_ms: [job.try(:pause_ms).to_i, BatchedJob::MINIMUM_PAUSE_MS].max,
             job_arguments: job.migration_job_arguments, connection: @connection
           )
         end

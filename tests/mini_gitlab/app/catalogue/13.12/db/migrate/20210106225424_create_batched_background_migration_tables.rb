@@ -20,7 +20,6 @@ class CreateBatchedBackgroundMigrationTables < ActiveRecord::Migration[6.1]
         column_name text NOT NULL,
         job_arguments jsonb DEFAULT '"[]"' NOT NULL,
         total_tuple_count bigint,
-        pause_ms integer DEFAULT 100 NOT NULL,
         CONSTRAINT check_5bb0382d6f CHECK (char_length(column_name) <= 63),
         CONSTRAINT check_6b6a06254a CHECK (char_length(table_name) <= 63),
         CONSTRAINT check_batch_size_in_range CHECK (batch_size >= sub_batch_size),
@@ -46,8 +45,7 @@ class CreateBatchedBackgroundMigrationTables < ActiveRecord::Migration[6.1]
         sub_batch_size integer NOT NULL,
         status smallint DEFAULT 0 NOT NULL,
         attempts smallint DEFAULT 0 NOT NULL,
-        metrics jsonb DEFAULT '{}' NOT NULL,
-        pause_ms integer DEFAULT 100 NOT NULL
+        metrics jsonb DEFAULT '{}' NOT NULL
       );
       CREATE INDEX index_batched_jobs_by_batched_migration_id_and_id ON batched_background_migration_jobs (batched_background_migration_id, id);
       CREATE INDEX index_batched_jobs_on_batched_migration_id_and_status ON batched_background_migration_jobs (batched_background_migration_id, status);
