@@ -170,7 +170,7 @@ def explain(done: CommandResult, migration_id: str | None = None) -> GitLabError
             "Look at it with bbm_status, and run this again.",
         )
     if error:
-        text = f"{error['error_class']}: {error['error_message']}"
+        text = f"{error['error_class']}: {' '.join(str(error['error_message']).split())}"
         diagnosis = diagnose(f"rails aborted!\n{text}\n", 1)
         return GitLabError(f"GitLab said: {text} {diagnosis.meaning}".strip(), diagnosis.remedy)
     diagnosis = diagnose(done.output, done.rc)

@@ -120,7 +120,8 @@ def _quiet(migration: BatchedMigration, jobs: Jobs, around: Surroundings) -> lis
         return []
     return [
         f"no worker activity for {_ago(latest, around)}, where a batch is due every {in_words(interval)}:"
-        " check that Sidekiq runs (gitlab-ctl status sidekiq)"
+        " check that Sidekiq runs (gitlab-ctl status sidekiq), and if it does, whether this version of GitLab still has the"
+        f" class {migration.job_class_name}"
     ]
 
 

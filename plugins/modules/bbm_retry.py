@@ -215,7 +215,8 @@ def run(module: AnsibleModule) -> dict[str, t.Any]:
         ):
             why = _bbm_change.explain(done, one.id)
             entry["error"] = (
-                f"{one.label} is {entry['after']['state']}, with {left.exhausted} jobs without attempts. {why.msg}"
+                f"{one.label} is {entry['after']['state']}, with {left.exhausted} failed job{'' if left.exhausted == 1 else 's'}"
+                f" without an attempt left. {why.msg}"
             )
             errors.append(GitLabError(entry["error"], why.remedy))
         results.append(entry)
