@@ -109,7 +109,7 @@ def test_backup_of_the_configuration(start):
     assert "gitlab-secrets.json" in names
     assert "config_backup" not in names
     host(
-        f"touch {archive.replace('_', '_1', 1)}; mv {archive} /etc/gitlab/config_backup/gitlab_config_1000_1970_01_01.tar"
+        f"touch {archive.replace('_', '_1', 1)}; mv {archive} /etc/gitlab/config_backup/gitlab_config_1000000000_2001_09_09.tar"
     )
     host("echo \"gitlab_rails['backup_keep_time'] = 60\" >> /etc/gitlab/gitlab.rb")
     assert "done. Removed 1 older configuration backups." in host("gitlab-ctl backup-etc")
