@@ -27,9 +27,14 @@ module Gitlab
 
         @redis ||= begin
           require 'redis'
-          settings = YAML.safe_load(File.read(CONFIGURATION)).fetch(Rails.env.to_s)
-          Redis.new(url: settings.is_a?(Hash) ? settings.fetch('url') : settings)
+          Redis.new(url: url)
         end
+      end
+
+      # Where Redis is, for all who use it.
+      def url
+        settings = YAML.safe_load(File.read(CONFIGURATION)).fetch(Rails.env.to_s)
+        settings.is_a?(Hash) ? settings.fetch('url') : settings
       end
     end
   end

@@ -32,11 +32,7 @@ module Gitlab
   autoload :TaskAbortedByUserError, "#{LIBRARY}/gitlab/task_helpers"
   autoload :TaskHelpers, "#{LIBRARY}/gitlab/task_helpers"
 
-  require_relative '../gitlab/background_migration_queue'
-
-  module BackgroundMigration
-    extend BackgroundMigrationQueue
-  end
+  require_relative '../gitlab/background_migration'
   MiniGitlab.autoload_folder(BackgroundMigration, "#{LIBRARY}/gitlab/background_migration")
 
   module Database
@@ -96,6 +92,11 @@ module Backup
   autoload :RepositoryStore, "#{FOLDER}/repository_store"
 end
 
+module BackgroundMigration
+  autoload :CiDatabaseWorker, "#{Gitlab::LIBRARY}/gitlab/background_migration_workers"
+end
+autoload :BackgroundMigrationWorker, "#{Gitlab::LIBRARY}/gitlab/background_migration_workers"
+autoload :Sidekiq, "#{Gitlab::LIBRARY}/gitlab/sidekiq"
 autoload :Feature, "#{Gitlab::LIBRARY}/gitlab/feature"
 %i[ApplicationRecord ApplicationSetting Project Namespace User Issue].each do |name|
   autoload name, "#{Gitlab::LIBRARY}/gitlab/models"

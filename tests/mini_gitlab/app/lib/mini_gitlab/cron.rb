@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # frozen_string_literal: true
 
+require_relative 'sidekiq_messages'
+
 module MiniGitlab
   # In Sidekiq's place: starts the workers of all databases every cycle.
   class Cron
@@ -34,7 +36,7 @@ module MiniGitlab
 
     def cycle_and_sleep
       WORKERS.each { |name| guarded(name) { name.constantize.new.perform } }
-      guarded('BackgroundMigrationWorker') { Gitlab::BackgroundMigration.work_on_next }
+      guarded('BackgroundMigrationWorker') { SidekiqMessages.new.work }
       sleep(@seconds)
     end
 

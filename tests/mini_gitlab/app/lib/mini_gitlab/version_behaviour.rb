@@ -18,6 +18,8 @@ module MiniGitlab
       # gitlab:db:mark_migration_complete works per connection, with other texts
       mark_complete_per_database: '14.3',
       status_task: '14.3',
+      # the non-batched background migrations of each database have a queue of their own: `database:`
+      background_migrations_per_database: '14.9',
       # rake tasks per database, "Database: main"
       tasks_per_database: '14.9',
       # job_arguments are parsed once (14.9 parsed them twice)
@@ -56,6 +58,8 @@ module MiniGitlab
       command_line: '18.5',
       execute_tasks: '18.7',
       progress_column: '18.9',
+      # nothing is left of the non-batched background migrations but their table
+      without_background_migrations: '19.0',
       wait_task: '19.4',
 
       # Backups. The exact release of most is inferred.
