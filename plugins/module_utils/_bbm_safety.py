@@ -10,13 +10,16 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils import _bbm_remedy
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._background_migrations_known import (
+    DEADLINES,
+    LAST_WITH_BACKGROUND_MIGRATIONS,
+    STUCK,
+    ignorable,
+)
 
 if t.TYPE_CHECKING:
     from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._bbm import BatchedMigration
     from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._version import GitLabVersion
-
-# Up to 15.0 there are background migrations of the older, non-batched kind.
-LAST_WITH_BACKGROUND_MIGRATIONS = (15, 0)
 
 # How many migrations a reason names before it counts the rest.
 NAMED = 5
@@ -45,7 +48,7 @@ def unsafe_reasons(
     """
     unfinished: dict[str, list[BatchedMigration]] = {}
     for migration in migrations:
-        if not migration.done:
+        if not migration.done and not ignorable(migration.job_class_name, migration.state, version):
             unfinished.setdefault(migration.state, []).append(migration)
     unknown = sorted(state for state in unfinished if not _bbm_remedy.known(state))
     reasons = [
@@ -55,10 +58,7 @@ def unsafe_reasons(
         if state in unfinished
     ]
     if background:
-        classes = ", ".join(f"{name} ({count})" for name, count in sorted(background.items()))
-        reasons.append(
-            f"non-batched background migrations are pending: {classes}; wait until Sidekiq has worked them off"
-        )
+        reasons += _pending(background, version)
     if background is None and (version is None or version.minor <= LAST_WITH_BACKGROUND_MIGRATIONS):
         reasons.append(
             "whether non-batched background migrations are pending could not be read:"
@@ -86,6 +86,36 @@ def _skipped(version: GitLabVersion | None, unproven: t.Sequence[BatchedMigratio
         " its newest patch), whose schema migrations run them. When this is the only reason, make a backup and upgrade all"
         " the same, but not to 18.9.0 or 18.9.1, which fail on such rows (CheckViolation)"
     )
+
+
+def ignored(version: GitLabVersion | None, migrations: t.Iterable[BatchedMigration]) -> list[str]:
+    """Say which unfinished migrations are no reason, and why."""
+    found = ((migration, ignorable(migration.job_class_name, migration.state, version)) for migration in migrations)
+    return [f"{migration.label} has failed: {one.text}" for migration, one in found if one]
+
+
+def _pending(background: t.Mapping[str, int], version: GitLabVersion | None) -> list[str]:
+    stuck = sorted(name for name in background if name in STUCK)
+    others = sorted(name for name in background if name not in STUCK)
+    reasons = []
+    if others:
+        classes = ", ".join(f"{name} ({background[name]})" for name in others)
+        reasons.append(
+            f"non-batched background migrations are pending: {classes}; wait until Sidekiq has worked them off, or re-attempt"
+            " them (background_migrations with state: cleared)"
+        )
+    if stuck:
+        classes = ", ".join(f"{name} ({background[name]})" for name in stuck)
+        reasons.append(
+            f"non-batched background migrations are pending that are known to stick: {classes}; clear them"
+            f" (background_migrations with state: cleared and apply_remedies: [{', '.join(stuck)}])"
+        )
+    reasons += [
+        f"{name} must be done before GitLab {deadline.before[0]}.{deadline.before[1]}, whose db:migrate would run it, for hours"
+        for name, deadline in DEADLINES.items()
+        if name in background and version and version.minor < deadline.before
+    ]
+    return reasons
 
 
 def _down(database: str, versions: t.Sequence[str]) -> str:

@@ -26,7 +26,7 @@ from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._bbm_progress
     progress,
     rate,
 )
-from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._bbm_safety import unsafe_reasons
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._bbm_safety import ignored, unsafe_reasons
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._bbm_scheduler import (
     Scheduler,
     read_scheduler,
@@ -175,6 +175,7 @@ def status(version: str | None, readings: t.Sequence[Reading], selection: Select
         "background_migrations": {"pending": background, "total": sum(background.values())},
         "safe_to_upgrade": not reasons,
         "reasons": reasons,
+        "notes": ignored(release, everything),
         "read_at": iso(databases[0].now),
     }
 

@@ -79,6 +79,11 @@ class Job:
     note: t.Any = None
 
     @property
+    def command(self) -> str:
+        """The command for people: a whole program among its arguments is left out."""
+        return " ".join("..." if "\n" in word else word for word in self.argv)
+
+    @property
     def log(self) -> str:
         """The path of what the command printed on stdout."""
         return f"{self.directory}/log"
@@ -326,7 +331,7 @@ def _write(path: str, text: str) -> None:
 
 
 def _occupied(present: Job) -> GitLabError:
-    command = " ".join(present.argv)
+    command = present.command
     if present.status == RUNNING:
         return GitLabError(
             f"Another command is running on this host as {present.name}: {command}",

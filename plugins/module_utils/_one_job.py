@@ -93,7 +93,7 @@ class OneJob:
     def _take_up(self, job: Job) -> None:
         if job.argv != tuple(self._argv) or self._check_mode:
             raise GitLabError(
-                f"{' '.join(job.argv)} is running on this host.",
+                f"{job.command} is running on this host.",
                 f"Wait until it ends (its output: {job.log}), then run this again.",
                 job=job.name,
                 log=job.log,

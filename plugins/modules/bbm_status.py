@@ -394,6 +394,12 @@ reasons:
     - >-
       1 batched background migration is active: CopyColumnUsingBackgroundMigrationJob on push_event_payloads (main_85);
       wait for them (bbm_wait) or finalize them (bbm_finalize)
+notes:
+  description: What is unfinished and yet no reason, since GitLab says that it can be ignored in this version.
+  type: list
+  elements: str
+  returned: success
+  sample: []
 read_at:
   description: When this was true, by the database's clock.
   type: str

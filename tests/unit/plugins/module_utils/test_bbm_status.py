@@ -263,6 +263,7 @@ def test_the_rest_of_the_result() -> None:
 
 
 DONE = dict(ROW_16_3, status=3)
+ROUTES = dict(ROW_14_0, status=4, job_class_name="BackfillNamespaceIdForNamespaceRoute", table_name="routes")
 
 
 @pytest.mark.parametrize(
@@ -284,6 +285,25 @@ DONE = dict(ROW_16_3, status=3)
             ["non-batched background migrations are pending: A (1)"],
             id="old kind",
         ),
+        pytest.param(
+            "14.9.5",
+            answers(DONE, background={"PopulateTopicsNonPrivateProjectsCount": 2, "A": 1}),
+            [
+                "pending: A (1); wait until Sidekiq has worked them off, or re-attempt them (background_migrations with",
+                "known to stick: PopulateTopicsNonPrivateProjectsCount (2); clear them (background_migrations with"
+                " state: cleared and apply_remedies: [PopulateTopicsNonPrivateProjectsCount])",
+            ],
+            id="one that sticks",
+        ),
+        pytest.param(
+            "14.3.6",
+            answers(DONE, background={"MigrateMergeRequestDiffCommitUsers": 1}),
+            ["pending: MigrateMergeRequestDiffCommitUsers (1)", "must be done before GitLab 14.5"],
+            id="one that 14.5 would run",
+        ),
+        pytest.param("14.8.6", answers(ROUTES), [], id="a failure that can be ignored in 14.8"),
+        pytest.param("14.9.5", answers(ROUTES), ["failed: BackfillNamespaceIdForNamespaceRoute"], id="and not in 14.9"),
+        pytest.param("14.8.6", answers(dict(ROUTES, status=1)), ["is active"], id="nor when it has not failed"),
         pytest.param("16.3.9", answers(DONE, background="absent"), [], id="no table of the old kind"),
         pytest.param(
             "15.0.5",
@@ -332,6 +352,14 @@ def test_safe_only_if_everything_is_proven(version: str | None, parts: Row, reas
     assert len(result["reasons"]) == len(reasons), result["reasons"]
     for reason, words in zip(result["reasons"], reasons, strict=True):
         assert words in reason
+
+
+def test_a_failure_that_can_be_ignored_is_said_and_stays_unfinished() -> None:
+    result = read("14.8.6", answers(ROUTES))
+    (note,) = result["notes"]
+    assert "(main_12) has failed" in note and "can be ignored until 14.9" in note
+    assert result["unfinished"] == ["main_12"]
+    assert read("14.9.5", answers(ROUTES))["notes"] == []
 
 
 def test_many_migrations_are_named_briefly() -> None:

@@ -18,8 +18,9 @@ from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._rails_runner
 )
 
 SNIPPETS = {
-    name: getattr(_rails_runner, name)
-    for name in ("FINALIZE", "FINALIZE_MANY", "RETRY", "SWITCH", "MARK_FINISHED", "SETTINGS")
+    name: value
+    for name, value in vars(_rails_runner).items()
+    if name.isupper() and not name.startswith("_") and isinstance(value, str) and "\n" in value
 }
 
 
@@ -31,6 +32,7 @@ SNIPPETS = {
         (f'{ANSWER_MARK}{{"after":1}}\n{ANSWER_MARK}{{"after":3}}\n', {"after": 3}),
         (f'{ANSWER_MARK}{{"after":', None),
         (f'{ANSWER_MARK}{{"after":1}}\n{ANSWER_MARK}{{"aft', {"after": 1}),
+        (f'{ANSWER_MARK}{{"said": "a\u2028b\x85c"}}\r\n', {"said": "a\u2028b\x85c"}),
         (f"{ANSWER_MARK}[1]", None),
         ("Done.\n", None),
         ("", None),
