@@ -89,7 +89,7 @@ module MiniGitlab
 
     def digests_of_tables
       Gitlab::Database.database_names_with_tasks.flat_map do |name|
-        connection = Gitlab::Database.database_base_models.fetch(name).connection
+        connection = Gitlab::Database.base_models.fetch(name).connection
         connection.tables.sort.map do |table|
           quoted = connection.quote_table_name(table)
           text = "coalesce(md5(string_agg(t::text, E'\\n' ORDER BY t::text)), '')"
