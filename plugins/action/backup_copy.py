@@ -48,7 +48,8 @@ class ActionModule(LongWorkAction):
         copied = {"host": socket.gethostname(), "path": self._place(folder, files[0]), "sha256": files[0].sha256}
         noted = self.reach(lambda: self._call_module(dict(arguments, copied=[*arguments.get("copied", []), copied])))
         if not noted.get("failed"):
-            with open(os.path.join(folder, "manifest.json"), "w", encoding="utf-8") as file:
+            target = os.open(os.path.join(folder, "manifest.json"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with os.fdopen(target, "w", encoding="utf-8") as file:
                 file.write(Manifest.from_dict(noted["manifest"]).to_json())
         return dict(noted, changed=bool(missing or noted.get("changed")))
 
@@ -63,6 +64,7 @@ class ActionModule(LongWorkAction):
         part = f"{target}.part"
         throttle = Throttle()
         with os.fdopen(os.open(part, os.O_RDWR | os.O_CREAT, 0o600), "r+b") as local:
+            os.fchmod(local.fileno(), 0o600)
             # What was brought before is gone on with, in whole pieces.
             place = min(local.seek(0, os.SEEK_END), file.size) // (PIECE * MEBIBYTE) * PIECE
             local.truncate(place * MEBIBYTE)

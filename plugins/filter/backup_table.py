@@ -70,23 +70,23 @@ def backup_table(
     if not isinstance(results, t.Mapping) or not isinstance(failures or {}, t.Mapping):
         raise AnsibleFilterError(f"{NAME}: a mapping from instance to the result of backup_verify is needed.")
     rows = [HEADER]
-    verified = 0
     for name in sorted(results):
-        row = _row(str(name), results[name], (failures or {}).get(name), trial)
-        verified += row[2] == "yes"
-        rows.append(row)
+        rows.append(_row(str(name), results[name], (failures or {}).get(name), trial))
     widths = [max(len(row[column]) for row in rows) for column in range(len(HEADER) - 1)]
     lines = ["  ".join([*(cell.ljust(width) for cell, width in zip(row, widths)), row[-1]]).rstrip() for row in rows]
     total = len(rows) - 1
     noun = "instance" if total == 1 else "instances"
-    return [*lines, f"{total} {noun}: {verified} with a verified backup, {total - verified} without"]
+    without = sum(row[2] == "no" for row in rows)
+    said = "could be backed up" if trial else "with a verified backup"
+    return [*lines, f"{total} {noun}: {total - without} {said}, {without} {'could not' if trial else 'without'}"]
 
 
 def _row(name: str, result: t.Any, failure: str | None, trial: bool) -> tuple[str, str, str, str, str]:
     known = isinstance(result, t.Mapping) and result.get("verified") is True and not result.get("failed")
     if failure or not known:
-        reason = "nothing was made, only tried" if trial and not failure else None
-        text = reason or f"failed: {failure or 'it was lost earlier in this run, see above'}"
+        if trial and not failure:
+            return (name, UNKNOWN, "-", UNKNOWN, "nothing was made, only tried")
+        text = f"failed: {failure or 'it was lost earlier in this run, see above'}"
         return (name, UNKNOWN, "no", UNKNOWN, _one_line(text))
     manifest = result["manifest"]
     return (name, str(manifest["gitlab"]["version"]), "yes", in_bytes(manifest["archive"]["size"]), _summary(manifest))

@@ -167,6 +167,8 @@ class ProveJob(OneJob):
         return job.rc == 0 and job.argv == tuple(self._argv)
 
     def prepare(self) -> tuple[bool, t.Any]:
+        if self._manifest.proved_by_restore:
+            return False, None
         if not self._manifest.databases:
             raise GitLabError(f"The backup {self._manifest.id} has no dump to load.", "Leave this task out.")
         if not os.path.exists(f"{self._scratch.programs}/initdb"):
@@ -181,12 +183,14 @@ class ProveJob(OneJob):
 
     def conclude(self, job: Job | None, note: t.Any) -> None:
         manifest = self._manifest
-        if not self._check_mode:
+        proved = job is None and manifest.proved_by_restore is not None
+        if not (self._check_mode or proved):
             manifest = self._judge(job)
         self.result = {
-            "changed": True,
+            "changed": not proved,
             "id": manifest.id,
             "proof": manifest.to_dict()["proved_by_restore"],
+            "manifest": manifest.to_dict(),
             "seconds": job.seconds if job else 0.0,
             "log": job and job.log,
             "notes": self.notes,

@@ -134,8 +134,13 @@ def window(seconds: int | None, migrations: t.Iterable[BatchedMigration]) -> int
     return max((int(one.row["interval"]) for one in migrations), default=0) + CRON_SECONDS
 
 
-def refuse_finishing(reason: str | None, accept_data_loss: bool, without_backup: bool) -> None:
-    """Raise :class:`GitLabError` unless all gates of marking a migration finished are open."""
+def refuse_finishing(
+    reason: str | None, accept_data_loss: bool, without_backup: bool, no_backup: t.Callable[[], str | None]
+) -> None:
+    """Raise :class:`GitLabError` unless all gates of marking a migration finished are open.
+
+    ``no_backup`` says why there is no backup to rely on, None when there is one; it may take long, and is asked last.
+    """
     if not (reason or "").strip():
         raise GitLabError("reason is empty.", "Say why the rows that are skipped may be skipped; it is kept.")
     if not accept_data_loss:
@@ -144,10 +149,11 @@ def refuse_finishing(reason: str | None, accept_data_loss: bool, without_backup:
             " when a later version drops the source.",
             "Try bbm_retry and bbm_finalize first. If GitLab's support told you to, set accept_data_loss: true.",
         )
-    if not without_backup:
+    problem = None if without_backup else no_backup()
+    if problem:
         raise GitLabError(
-            "This cannot be taken back, and this version of the collection cannot prove that there is a backup.",
-            "Make one, try it, and set without_backup: true.",
+            f"This cannot be taken back, and no recent backup is proven on this host: {problem}",
+            "Run the playbook gitlab_fleet.upgrade.backup first. If there is a backup of another kind, set without_backup: true.",
         )
 
 

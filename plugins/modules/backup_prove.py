@@ -33,9 +33,9 @@ attributes:
     details:
       - Only the manifest is written, and its proof is returned.
   idempotent:
-    support: none
+    support: full
     details:
-      - Each run loads the dumps again, since that is what it is for.
+      - A backup that was proven, and whose checksum is still the same, is not loaded again.
 options:
   id:
     description: The id of the backup. It must have been verified by M(gitlab_fleet.upgrade.backup_verify).
@@ -79,6 +79,11 @@ proof:
   type: dict
   returned: when the loading was over, also when the rows differ
   sample: {at: "2023-11-21T03:12:00Z", where: acme-1, databases: {main: {tables: 812, rows: 4711, schema_migrations: 1020}}}
+manifest:
+  description: The manifest, in the form of M(gitlab_fleet.upgrade.backup_verify).
+  type: dict
+  returned: when the loading was over, also when the rows differ
+  sample: {id: before-16.11, verified: true}
 seconds:
   description: How long it took.
   type: float

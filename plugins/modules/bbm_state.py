@@ -33,7 +33,7 @@ attributes:
   destructive:
     support: partial
     details:
-      - Only with O(state=finished), and only behind O(accept_data_loss) and O(without_backup).
+      - Only with O(state=finished), and only behind O(accept_data_loss) and a proven backup or O(without_backup).
 options:
   migrations:
     description: The ids of the migrations, the database's name and the row's number, for example V(main_85).
@@ -63,7 +63,9 @@ options:
     default: false
   without_backup:
     description:
-      - That O(state=finished) may go on without a proven backup. It must be set, since this version of the collection cannot prove one.
+      - That O(state=finished) may go on without a proven backup.
+      - Without it, there must be a backup on this host that M(gitlab_fleet.upgrade.backup_verify) has verified, that is not older than a day,
+        and whose checksum is still the same.
     type: bool
     default: false
 notes:
@@ -220,6 +222,7 @@ from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils import (
     _rails_runner,
     _state,
 )
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._backup_store import RECENT, Store
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._bbm import (
     ACTIVE,
     FINISHED,
@@ -247,7 +250,7 @@ class Change:
     def run(self) -> dict[str, t.Any]:
         if self._wanted == FINISHED:
             _bbm_state.refuse_finishing(
-                *(self._params[name] for name in ("reason", "accept_data_loss", "without_backup"))
+                *(self._params[name] for name in ("reason", "accept_data_loss", "without_backup")), _no_backup
             )
         chosen = _bbm_change.choose(self._instance, self._params["migrations"])
         todo = [one for one in chosen if _bbm_state.needs_change(one, self._wanted)]
@@ -362,6 +365,14 @@ class Change:
             }
             path = _state.append_journal(JOURNAL, entry)
         return path
+
+
+def _no_backup() -> str | None:
+    try:
+        Store().require(max_age=RECENT)
+    except GitLabError as error:
+        return error.msg
+    return None
 
 
 def main() -> None:

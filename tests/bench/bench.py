@@ -18,6 +18,7 @@ HERE = Path(__file__).resolve().parent
 INTEGRATION = HERE.parent / "integration"
 sys.path[:0] = [str(HERE), str(INTEGRATION / "support"), str(INTEGRATION / "long_jobs")]
 
+import backup_cost  # noqa: E402
 import finalizing_many  # noqa: E402
 import fleet_reading  # noqa: E402
 import jobs_tables  # noqa: E402
@@ -25,6 +26,7 @@ import jobs_tables  # noqa: E402
 BENCHMARKS: dict[str, t.Callable[[argparse.Namespace], t.Iterator[str]]] = {
     "fleet": lambda options: fleet_reading.run(options.hosts, options.forks, options.rounds),
     "jobs": lambda options: jobs_tables.run(options.jobs, options.rounds),
+    "backup": lambda options: backup_cost.run(options.rounds),
     "finalize": lambda options: finalizing_many.run(options.rounds),
 }
 

@@ -102,6 +102,15 @@ def test_a_pause_is_watched_until_the_next_batch_would_have_been_due() -> None:
 )
 def test_every_gate_of_marking_finished_must_be_open(gates: dict[str, t.Any], said: str) -> None:
     opened: dict[str, t.Any] = {"reason": "told so", "accept_data_loss": True, "without_backup": True}
-    _bbm_state.refuse_finishing(**opened)
+    _bbm_state.refuse_finishing(**opened, no_backup=lambda: "there is none")
     with pytest.raises(GitLabError, match=said):
-        _bbm_state.refuse_finishing(**{**opened, **gates})
+        _bbm_state.refuse_finishing(**{**opened, **gates}, no_backup=lambda: "there is none")
+
+
+def test_a_proven_backup_opens_the_gate_and_is_asked_for_last() -> None:
+    asked = []
+    opened: dict[str, t.Any] = {"reason": "told so", "accept_data_loss": True, "without_backup": False}
+    _bbm_state.refuse_finishing(**opened, no_backup=lambda: asked.append("once"))
+    with pytest.raises(GitLabError):
+        _bbm_state.refuse_finishing(**{**opened, "reason": ""}, no_backup=lambda: asked.append("twice"))
+    assert asked == ["once"]
