@@ -23,6 +23,9 @@ FORMAT = 1
 
 SUFFIX = "_gitlab_backup.tar"
 
+# The name of the check that backup_prove adds. What it found holds as long as the archive is the same.
+RESTORE = "restore"
+
 # gitlab-backup hands its arguments on unquoted, and the id becomes the name of files and directories.
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}\Z")
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")

@@ -33,8 +33,6 @@ if t.TYPE_CHECKING:
     from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._instance import Instance
     from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._job import Jobs
 
-CHECK = "restore"
-
 # Indexes are built too, and the write-ahead log takes its share.
 ROOM = 2
 
@@ -129,9 +127,11 @@ def compare(
                 wrong.append(f"{database.name}: {table} has {found.get(table, 'no table')}, {rows} in the dump")
     if wrong:
         more = f" and {len(wrong) - 5} more" if len(wrong) > 5 else ""
-        return Check(CHECK, False, "; ".join(wrong[:5]) + more)
+        return Check(RESTORE, False, "; ".join(wrong[:5]) + more)
     total = {one.name: sum(one.rows.values()) for one in databases}
-    return Check(CHECK, True, "loaded and counted: " + ", ".join(f"{name} {rows} rows" for name, rows in total.items()))
+    return Check(
+        RESTORE, True, "loaded and counted: " + ", ".join(f"{name} {rows} rows" for name, rows in total.items())
+    )
 
 
 class ProveJob(OneJob):
@@ -197,7 +197,7 @@ class ProveJob(OneJob):
             "commands": [],
         }
         if not self._check_mode and manifest.proved_by_restore is None:
-            detail = next(one.detail for one in manifest.checks if one.name == CHECK)
+            detail = next(one.detail for one in manifest.checks if one.name == RESTORE)
             raise GitLabError(
                 f"The backup {manifest.id} was loaded, and is not what it should be: {detail}.",
                 "Make a new backup; no role accepts this one any more.",
@@ -218,7 +218,7 @@ class ProveJob(OneJob):
         except OSError as error:
             raise GitLabError(f"The result of the proof is not there: {error.strerror}.", "Run this again.") from error
         verdict = compare(self._manifest.databases, *parse_result(text))
-        checks = tuple(one for one in self._manifest.checks if one.name != CHECK)
+        checks = tuple(one for one in self._manifest.checks if one.name != RESTORE)
         databases = {
             one.name: {
                 "tables": len(one.rows),

@@ -166,9 +166,11 @@ class VerifyJob(OneJob):
     def _manifest(self, found: Found, former: _backup_manifest.Manifest | None) -> _backup_manifest.Manifest:
         contents, configuration = found
         expected = self._expected()
-        checks = check(contents, configuration, expected)
         information = self._information(contents)
-        same = former is not None and former.archive == contents.archive
+        # What was found out of this very archive by other means.
+        same = former if former and former.archive == contents.archive else None
+        loaded = [one for one in same.checks if one.name == _backup_manifest.RESTORE] if same else []
+        checks = (*check(contents, configuration, expected), *loaded)
         return _backup_manifest.Manifest(
             id=self._backup.id,
             archive=contents.archive,
@@ -188,8 +190,8 @@ class VerifyJob(OneJob):
             verified_at=iso(datetime.now(timezone.utc)) or "",
             verified=all(one.passed for one in checks),
             checks=checks,
-            proved_by_restore=former.proved_by_restore if former and same else None,
-            copies=former.copies if former and same else (),
+            proved_by_restore=same.proved_by_restore if same else None,
+            copies=same.copies if same else (),
         )
 
     def _information(self, contents: Contents) -> _backup_information.Information | None:

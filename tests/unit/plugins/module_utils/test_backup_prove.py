@@ -29,7 +29,7 @@ def test_what_was_loaded_must_be_what_was_dumped(text: str, words: str | None) -
     check = prove.compare((MAIN, CI), *prove.parse_result(text))
 
     assert check.passed is (words is None)
-    assert check.name == prove.CHECK
+    assert check.name == "restore"
     assert (words or "main 2 rows, ci 5 rows") in check.detail
 
 
