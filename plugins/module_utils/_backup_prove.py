@@ -17,6 +17,7 @@ from datetime import datetime, timezone
 
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._backup_live import ROLES, TABLE_SIZES
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._backup_manifest import (
+    RESTORE,
     Check,
     DatabaseDump,
     Manifest,
