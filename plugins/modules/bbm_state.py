@@ -249,9 +249,10 @@ class Change:
 
     def run(self) -> dict[str, t.Any]:
         if self._wanted == FINISHED:
-            _bbm_state.refuse_finishing(
-                *(self._params[name] for name in ("reason", "accept_data_loss", "without_backup")), _no_backup
+            reason, accepted, unproven = (
+                self._params[name] for name in ("reason", "accept_data_loss", "without_backup")
             )
+            _bbm_state.refuse_finishing(reason, accepted, unproven, _no_backup)
         chosen = _bbm_change.choose(self._instance, self._params["migrations"])
         todo = [one for one in chosen if _bbm_state.needs_change(one, self._wanted)]
         window = _bbm_state.window(self._params["confirm_seconds"], todo)

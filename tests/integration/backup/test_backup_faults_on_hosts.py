@@ -6,14 +6,10 @@
 
 from __future__ import annotations
 
-import sys
 import typing as t
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 from backing_up import BACKUPS, STATE, Host, kill_controller
 from instances import Instances
 

@@ -8,14 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sys
 import typing as t
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 from backing_up import BACKUPS, STATE, Host
 from instances import Instances
 
