@@ -178,7 +178,7 @@ def test_a_killed_controller_loses_nothing_and_the_backup_is_made_once(host: Hos
         host.sh("pkill -KILL -f 'sshd: roo[t]' || true")
         result = host.run("gitlab_backup")
     assert not result["failed"], result
-    assert any("took it up" in note for note in result["notes"])
+    assert host.sh(f"grep -l {result['id']} {STATE}/jobs/archive/gitlab_backup.*/job.json | wc -l") == "1"
     assert host.sh(f"ls {BACKUPS}").split() == [f"{result['id']}_gitlab_backup.tar"]
     assert host.verified(result["id"])["verified"]
 
@@ -202,6 +202,7 @@ def test_a_backup_that_ended_while_nobody_watched_is_taken_over(host: Host, tmp_
     result = host.run("gitlab_backup")
 
     assert not result["failed"], result
+    assert host.sh(f"grep -l {result['id']} {STATE}/jobs/archive/gitlab_backup.*/job.json | wc -l") == "1"
     assert host.sh(f"ls {BACKUPS}").split() == [f"{result['id']}_gitlab_backup.tar"]
 
 
