@@ -36,15 +36,15 @@ def remedy(state: str, ids: t.Sequence[str], version: GitLabVersion | None) -> s
     ``version`` is None where only the database could be asked; then the instance may have everything.
     """
     it = "it" if len(ids) == 1 else "them"
-    finalize = f"finish {it} at once ({_task('bbm_finalize', ids)})" if _has(version, FIRST_WITH_TASK) else None
+    finalize = f"finish {it} at once ({_finalize(ids)})" if _has(version, FIRST_WITH_TASK) else None
     if state == "paused":
         return _either(f"resume {it} (bbm_state with state: active and migrations: {_listed(ids)})", finalize)
     if state == "active":
         return _either(f"wait for {it} (bbm_wait)", finalize)
     if state == "finalizing":
-        return f"a finalize runs, or was interrupted: only another finalize resumes {it} ({_task('bbm_finalize', ids)})"
+        return f"a finalize runs, or was interrupted: only another finalize resumes {it} ({_finalize(ids)})"
     if state == "failed":
-        retry = f"retry {it} ({_task('bbm_retry', ids)})" if _has(version, FIRST_WITH_RETRY) else None
+        retry = f"retry {it} ({_retry(ids)})" if _has(version, FIRST_WITH_RETRY) else None
         if retry or finalize:
             return f"look at last_error, then {_either(*filter(None, (retry, finalize)))}"
         return (
@@ -62,9 +62,14 @@ def _either(*ways: str | None) -> str:
     return " or ".join(way for way in ways if way)
 
 
-def _task(module: str, ids: t.Sequence[str]) -> str:
-    """Both modules take one migration, or all that they are for."""
-    return f"{module} with {f'migration: {ids[0]}' if len(ids) == 1 else 'all: true'}"
+def _finalize(ids: t.Sequence[str]) -> str:
+    if len(ids) == 1:
+        return f"bbm_finalize with migration: {ids[0]}"
+    return f"bbm_finalize with {f'migrations: {_listed(ids)}' if len(ids) <= WRITTEN_OUT else 'all: true'}"
+
+
+def _retry(ids: t.Sequence[str]) -> str:
+    return f"bbm_retry with {f'migration: {ids[0]}' if len(ids) == 1 else 'all: true'}"
 
 
 def _listed(ids: t.Sequence[str]) -> str:

@@ -24,6 +24,7 @@ description:
   - GitLab 14.0 and older cannot finish a batched background migration in the foreground.
 extends_documentation_fragment:
   - gitlab_fleet.upgrade.instance
+  - gitlab_fleet.upgrade.migration
   - gitlab_fleet.upgrade.long_work
   - gitlab_fleet.upgrade._attributes
   - gitlab_fleet.upgrade._attributes.actiongroup_gitlab
@@ -36,29 +37,6 @@ attributes:
   idempotent:
     support: full
 options:
-  job_class_name:
-    description:
-      - The class of the migration, as it is in the database, for example V(CopyColumnUsingBackgroundMigrationJob).
-      - The four options that identify a migration are given together. One that is in several databases is finished in each, unless
-        O(database) says in which.
-    type: str
-  table_name:
-    description: The table of the migration.
-    type: str
-  column_name:
-    description: The column by which the migration goes through the table.
-    type: str
-  job_arguments:
-    description:
-      - The arguments of the migration as a list, V([]) when there are none. Quoting is not your concern.
-      - They must be the same as in the row, including every V(null).
-    type: raw
-  database:
-    description: Look in this database only, by the name of a connection (V(main), V(ci), V(sec)).
-    type: str
-  migration:
-    description: The id of the migration, the database's name and the row's number, for example V(main_85).
-    type: str
   migrations:
     description:
       - The ids of several migrations. They are finished in the order of O(all), not in that of the list. O(parallel) says how many at a time.
@@ -264,7 +242,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils import _long_work
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils import _bbm_choice, _long_work
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._bbm_finalize import Key, Selection
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._bbm_finalize_many import check_parallel
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._bbm_finalizer import Finalizer
@@ -272,7 +250,8 @@ from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._errors impor
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._failure import Cause, diagnose
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._instance import Instance, argument_spec
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._job import Jobs
-from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._rake import job_arguments_json
+
+WAYS = (*_bbm_choice.WAYS, "migrations", "error_text", "all")
 
 
 def selection(params: t.Mapping[str, t.Any]) -> Selection:
@@ -280,14 +259,11 @@ def selection(params: t.Mapping[str, t.Any]) -> Selection:
 
     :raises GitLabError: they choose nothing.
     """
-    if params["migration"] is not None:
-        return Selection(id=params["migration"], database=params["database"])
+    named = _bbm_choice.named(params)
+    if named is not None:
+        return named
     if params["migrations"] is not None:
         return Selection(database=params["database"], ids=tuple(params["migrations"]))
-    if params["job_class_name"] is not None:
-        job_arguments_json(params["job_arguments"])
-        key = Key(*(params[name] for name in Key._fields))
-        return Selection(key=key, database=params["database"])
     if params["error_text"] is not None:
         return from_error(params["error_text"], params["database"])
     if params["all"]:
@@ -340,22 +316,18 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec=argument_spec(
             **_long_work.argument_spec(
-                job_class_name={"type": "str"},
-                table_name={"type": "str"},
-                column_name={"type": "str"},
-                job_arguments={"type": "raw"},
-                database={"type": "str"},
-                migration={"type": "str"},
-                migrations={"type": "list", "elements": "str"},
-                error_text={"type": "str"},
-                all={"type": "bool"},
-                parallel={"type": "int", "default": 1},
-                orphan_grace={"type": "int", "default": 15},
+                **_bbm_choice.argument_spec(
+                    migrations={"type": "list", "elements": "str"},
+                    error_text={"type": "str"},
+                    all={"type": "bool"},
+                    parallel={"type": "int", "default": 1},
+                    orphan_grace={"type": "int", "default": 15},
+                )
             )
         ),
-        mutually_exclusive=[("job_class_name", "migration", "migrations", "error_text", "all")],
-        required_one_of=[("job_class_name", "migration", "migrations", "error_text", "all")],
-        required_together=[("job_class_name", "table_name", "column_name", "job_arguments")],
+        mutually_exclusive=[WAYS],
+        required_one_of=[WAYS],
+        required_together=[_bbm_choice.TOGETHER],
         supports_check_mode=True,
     )
     memory: dict[str, t.Any] = module.params["memory"] or {}

@@ -16,7 +16,8 @@ short_description: Wait until batched background migrations are finished
 description:
   - Asks an instance for its batched background migrations, as M(gitlab_fleet.upgrade.bbm_status) does, until the chosen ones are
     finished. Shows each migration's percentage, pace and remaining time while it waits, whenever there is something new.
-  - Fails at once when a migration fails or is paused, and says why when nothing moves any more.
+  - Fails at once when a migration fails, is paused, or is in a state that this collection does not know, and says why when nothing moves any
+    more.
   - Changes nothing. It can be stopped and started again at any time, from any controller.
 extends_documentation_fragment:
   - gitlab_fleet.upgrade.instance

@@ -29,7 +29,7 @@ AT_ONCE = "finish it at once (bbm_finalize with migration: main_1)"
             TWO,
             None,
             "resume them (bbm_state with state: active and migrations: [main_1, ci_2])"
-            " or finish them at once (bbm_finalize with all: true)",
+            " or finish them at once (bbm_finalize with migrations: [main_1, ci_2])",
         ),
         (
             "paused",
@@ -45,8 +45,9 @@ AT_ONCE = "finish it at once (bbm_finalize with migration: main_1)"
             TWO,
             "14.3.6",
             "look at last_error, then retry them (bbm_retry with all: true)"
-            " or finish them at once (bbm_finalize with all: true)",
+            " or finish them at once (bbm_finalize with migrations: [main_1, ci_2])",
         ),
+        ("active", MANY, "16.3.9", "wait for them (bbm_wait) or finish them at once (bbm_finalize with all: true)"),
         (
             "failed",
             ONE,
