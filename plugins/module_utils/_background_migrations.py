@@ -24,7 +24,10 @@ from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._background_m
     DEADLINES,
     LAST_WITH_BACKGROUND_MIGRATIONS,
     STUCK,
+    has_ignorable,
 )
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._bbm import read_migrations
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._bbm_safety import ignored
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._bbm_sql import BACKGROUND, GUARDS
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._errors import GitLabError
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._failure import diagnose
@@ -234,14 +237,24 @@ def describe(reading: Reading, classes: t.Collection[str] | None) -> dict[str, t
     """Return what each result says of what is left."""
     left = reading.chosen(classes)
     counted = reading.engine is True
+    by_gitlab = sum(reading.remaining.values()) if reading.remaining is not None and classes is None else None
     return {
         "classes": [one.to_dict() for one in left],
         "totals": {
             "pending": total(left, "pending"),
-            "remaining": total(left, "remaining") if counted else None,
+            "remaining": (total(left, "remaining") if by_gitlab is None else by_gitlab) if counted else None,
             "failed": total(left, "failed") if counted else None,
         },
     }
+
+
+def ignored_batched(instance: Instance) -> list[str]:
+    """Say which batched migrations have failed and can be ignored, in the versions that have such."""
+    if not has_ignorable(instance.version):
+        return []
+    return ignored(
+        instance.version, [migration for session in instance.sessions() for migration in read_migrations(session)]
+    )
 
 
 def notes(version: GitLabVersion, engine: bool | None) -> list[str]:
@@ -255,6 +268,13 @@ def notes(version: GitLabVersion, engine: bool | None) -> list[str]:
     if engine is False:
         said.append("This version of GitLab has no code for them any more: only the tracked rows were read.")
     return said
+
+
+def doubt(totals: t.Mapping[str, int | None]) -> list[str]:
+    """Say so when GitLab's own count contradicts that nothing is left."""
+    if not totals["remaining"]:
+        return []
+    return [f"GitLab itself counts {totals['remaining']} that remain, and they were not found by class; run this again"]
 
 
 def reasons(

@@ -24,6 +24,7 @@ from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._one_job impo
 if t.TYPE_CHECKING:
     from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._instance import Instance
     from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._job import Jobs
+    from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._topology import Topology
 
 EVENT_MARK = "@@background_migration "
 
@@ -135,6 +136,10 @@ class ClearJob(OneJob):
             answer = {**_NOTHING_DONE, "engine": False}
         self._forget(answer["again"])
         topology = self._instance.topology
+        answer = {
+            **answer,
+            **{name: _by_database(topology, answer[name]) for name in ("attempted", "marked", "errors")},
+        }
         before = older.merge(topology, note, answer, "before")
         after = older.merge(topology, older.read_pending(self._instance), answer)
         self._take_in(before, after, answer, job)
@@ -157,12 +162,14 @@ class ClearJob(OneJob):
             moment: {one.label: one.to_dict() for one in reading.chosen(self._classes)}
             for moment, reading in (("before", before), ("after", after))
         }
-        self.notes.extend(older.notes(self._instance.version, after.engine))
+        self.notes.extend(older.notes(self._instance.version, after.engine) + older.ignored_batched(self._instance))
         again = self._again()
         ran = {(one["database"], one["class_name"]) for one in answer["attempted"]}
+        said = older.describe(after, self._classes)
         reasons = older.reasons(after.chosen(self._classes), self._retry_dead_jobs, again, answer["errors"], ran)
+        reasons = reasons or older.doubt(said["totals"])
         self.result = {
-            **older.describe(after, self._classes),
+            **said,
             "changed": _counts(moments["before"]) != _counts(moments["after"]) or bool(answer["again"]),
             "cleared": not reasons,
             "reasons": reasons,
@@ -240,6 +247,11 @@ class ClearJob(OneJob):
         present = read_interrupted()
         if any(one in done for one in present):
             _write_interrupted([one for one in present if one not in done])
+
+
+def _by_database(topology: Topology, told: t.Iterable[older.Answer]) -> list[dict[str, t.Any]]:
+    """Name the database, where GitLab names the connection: two can lead to one."""
+    return [dict(one, database=topology.find(one["database"]).name) for one in told]
 
 
 def _counts(of: t.Mapping[str, t.Mapping[str, t.Any]]) -> dict[str, dict[str, t.Any]]:

@@ -103,6 +103,11 @@ class Ignorable(t.NamedTuple):
 _IGNORABLE = (Ignorable("BackfillNamespaceIdForNamespaceRoute", (14, 8), (14, 9)),)
 
 
+def has_ignorable(version: GitLabVersion) -> bool:
+    """Say whether there is any in this version."""
+    return any(version.minor == one.version for one in _IGNORABLE)
+
+
 def ignorable(job_class_name: str, state: str, version: GitLabVersion | None) -> Ignorable | None:
     """Return what allows an upgrade to go on past a batched migration that has failed, if anything does."""
     for one in _IGNORABLE:

@@ -21,6 +21,7 @@ description:
   - Five classes are known to leave rows that stay pending for ever. Each is recognised, and GitLab's documented remedy, which marks
     their rows as succeeded, is applied only when O(apply_remedies) names the class.
   - It succeeds only when the rows and Redis say that nothing of the chosen classes is left.
+  - In 14.8, RV(notes) tells of a failed C(BackfillNamespaceIdForNamespaceRoute), a batched one that can be ignored until 14.9.
   - From GitLab 15.1 on every background migration is batched, see M(gitlab_fleet.upgrade.bbm_status). What an earlier version left over is
     still shown and can be cleared, as far as its classes are there.
 extends_documentation_fragment:
@@ -202,7 +203,9 @@ totals:
       type: int
       sample: 3
     remaining:
-      description: Their messages in queues and schedules; null if Redis was not asked, or this version has no code for it.
+      description:
+        - Their messages in queues and schedules, without O(classes) by GitLab's own C(remaining).
+        - Null if Redis was not asked, or this version has no code for it.
       type: int
       sample: 0
     failed:
@@ -322,15 +325,16 @@ def report(instance: Instance, classes: list[str] | None, sidekiq: bool) -> dict
     reading = older.merge(instance.topology, pending, older.ask(instance, argv) if sidekiq else None)
     again = read_interrupted()
     left = reading.chosen(classes)
-    reasons = older.reasons(left, True, again)
+    said = older.describe(reading, classes)
+    reasons = older.reasons(left, True, again) or older.doubt(said["totals"])
     return {
-        **older.describe(reading, classes),
+        **said,
         "changed": False,
         # Where Redis was not asked, nobody knows what is in it.
         "cleared": not reasons and (True if sidekiq else None),
         "reasons": reasons,
         "interrupted": again,
-        "notes": older.notes(instance.version, reading.engine),
+        "notes": older.notes(instance.version, reading.engine) + older.ignored_batched(instance),
         "commands": [argv] if sidekiq else [],
     }
 

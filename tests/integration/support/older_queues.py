@@ -143,6 +143,13 @@ class Older:
             time.sleep(0.3)
 
 
+def emptied(queues: Instances, name: str) -> Older:
+    """The host without any of them."""
+    found = Older(queues, name)
+    found.clear()
+    return found
+
+
 def counts(result: dict[str, t.Any]) -> dict[tuple[str, str], tuple[int | None, ...]]:
     """Pending, queued, scheduled, retrying and dead, by database and class."""
     names = ("pending", "queued", "scheduled", "retrying", "dead")

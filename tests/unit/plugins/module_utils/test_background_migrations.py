@@ -16,6 +16,7 @@ from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils import _backg
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._background_migrations_known import (
     DEADLINES,
     STUCK,
+    has_ignorable,
     ignorable,
 )
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._errors import GitLabError
@@ -92,6 +93,7 @@ def test_one_failure_of_14_8_can_be_ignored_until_14_9(
 ) -> None:
     one = ignorable(class_name, state, GitLabVersion.parse(version) if version else None)
     assert (one is not None) is expected
+    assert not expected or (version and has_ignorable(GitLabVersion.parse(version)))
     assert one is None or "can be ignored until 14.9; retry it there (bbm_retry)" in one.text
 
 
@@ -171,6 +173,18 @@ def test_after_a_run_a_reason_says_what_came_of_it() -> None:
     # Those of another database are not of this one.
     (reason,) = older.reasons([left(pending=1)], True, [], [dict(error, database="ci")])
     assert "let Sidekiq" in reason
+
+
+def test_a_count_of_gitlab_that_no_class_explains_is_not_passed_over() -> None:
+    said = answer(main={})
+    said["messages"]["main"]["remaining"] = 2
+    reading = older.merge(TWO, {"main": {}, "ci": {}}, said)
+    totals = older.describe(reading, None)["totals"]
+    assert (older.reasons(reading.left, True, []), totals["remaining"]) == ([], 2)
+    assert "GitLab itself counts 2 that remain" in older.doubt(totals)[0]
+    # Of chosen classes it says nothing.
+    assert older.describe(reading, ["Some"])["totals"]["remaining"] == 0
+    assert older.doubt({"pending": 0, "remaining": None, "failed": None}) == []
 
 
 def test_failed_messages_count_only_where_they_are_to_be_retried() -> None:

@@ -16,6 +16,7 @@ from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils import _backg
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils import _state
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._job import ENDED, LOST, Job
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._rails_runner import ANSWER_MARK
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._topology import topology_from_option
 
 
 def begun(source: str = "sidekiq", class_name: str = "Some", left: int = 0) -> str:
@@ -60,6 +61,11 @@ def test_a_log_that_is_cut_anywhere_tells_of_whole_lines_only(jobs: list[tuple[s
     assert [(one["class_name"], one["left"]) for one in whole] == jobs
     part = clear.events(text[:cut])
     assert part == whole[: len(part)]
+
+
+def test_what_came_by_another_connection_is_told_by_its_database() -> None:
+    shared = topology_from_option({"main": "gitlabhq_production", "ci": "gitlabhq_production"})
+    assert clear._by_database(shared, [{"database": "ci", "jobs": 2}]) == [{"database": "main", "jobs": 2}]
 
 
 def test_what_is_remembered_is_there_until_it_is_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
