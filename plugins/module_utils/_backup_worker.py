@@ -37,7 +37,8 @@ def main(arguments: t.Sequence[str]) -> None:
     try:
         text = dump(*read(archive, configuration, _printer()))
     except GitLabError as error:
-        sys.exit(str(error))
+        # The one way out of a process that is no module.
+        raise SystemExit(str(error)) from error
     with open(f"{result}.new", "w", encoding="utf-8") as file:
         file.write(text)
     os.replace(f"{result}.new", result)
@@ -72,6 +73,7 @@ def _printer() -> Progress:
         if time.monotonic() - said >= LINE_SECONDS:
             said = time.monotonic()
             percent = 100 * done // size if size else 100
-            print(f"verify  {percent} %  {in_bytes(done)} of {in_bytes(size)}  {what}", flush=True)
+            sys.stdout.write(f"verify  {percent} %  {in_bytes(done)} of {in_bytes(size)}  {what}\n")
+            sys.stdout.flush()
 
     return say
