@@ -98,7 +98,7 @@ lint-rules: tools copy
 lint-yaml: tools copy
 	cd $(COPY) && yamllint --strict .
 lint-ansible: tools copy
-	cd $(COPY) && ansible-lint --offline --nocolor --format pep8 -q
+	cd $(COPY) && HOME=$(CACHE)/home ansible-lint --offline --nocolor --format pep8 -q
 lint-changelog: tools copy
 	cd $(COPY) && HOME=$(CACHE)/home antsibull-changelog lint
 
