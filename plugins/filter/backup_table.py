@@ -94,7 +94,9 @@ def _row(name: str, result: t.Any, failure: str | None, trial: bool) -> tuple[st
 
 def _summary(manifest: t.Mapping[str, t.Any]) -> str:
     words = [str(manifest["id"]), f"{sum(sum(one['rows'].values()) for one in manifest['databases'])} rows"]
-    if manifest["skipped"]:
+    if [part["name"] for part in manifest["parts"]] == ["db"]:
+        words.append("the database alone")
+    elif manifest["skipped"]:
         words.append(f"without {' '.join(manifest['skipped'])}")
     if manifest["proved_by_restore"]:
         words.append("proved by restore")

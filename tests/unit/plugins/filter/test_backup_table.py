@@ -18,6 +18,7 @@ MANIFEST: dict[str, t.Any] = {
     "gitlab": {"version": "14.2.7-ee"},
     "archive": {"size": 1_400_000_000},
     "databases": [{"rows": {"public.a": 40, "public.b": 2}}],
+    "parts": [{"name": "db"}, {"name": "uploads"}],
     "skipped": [],
     "proved_by_restore": None,
     "copies": [],
@@ -37,6 +38,12 @@ def test_the_table_of_a_fleet() -> None:
         "acme-4    ?          no        ?       failed: No room. Make some.",
         "4 instances: 2 with a verified backup, 2 without",
     ]
+
+
+def test_a_backup_of_the_database_is_told_as_such() -> None:
+    alone = {**MANIFEST, "parts": [{"name": "db"}], "skipped": ["uploads", "registry"]}
+
+    assert backup_table({"acme-1": {**VERIFIED, "manifest": alone}})[1].endswith("x, 42 rows, the database alone")
 
 
 @pytest.mark.parametrize(
