@@ -83,6 +83,7 @@ def test_one_is_finished_by_the_task_and_a_second_run_changes_nothing(old: Host)
         (dict(TAGGINGS, database="ci"), "This instance has no database 'ci'"),
         ({"migration": "main_999999"}, "There is no batched background migration main_999999"),
         ({"migration": "85"}, "is not the id"),
+        ({"migrations": ["main_999999"]}, "There is no batched background migration main_999999"),
         ({"all": False}, "Nothing says which migrations"),
         (dict(TAGGINGS, job_arguments="[]"), "must be a list"),
         (dict(TAGGINGS, all=True), "mutually exclusive"),

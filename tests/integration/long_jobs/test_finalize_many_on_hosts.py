@@ -183,16 +183,18 @@ def test_one_failure_among_them_has_its_own_error(old: Host) -> None:
     assert "boom from the job" in result["migrations"][1]["log_tail"]
 
 
-def test_a_failed_one_with_exhausted_jobs_and_an_abandoned_one_are_finished_together(old: Host) -> None:
+def test_two_of_three_by_their_ids_one_with_exhausted_jobs_and_one_abandoned(old: Host) -> None:
     failed = old.add(COPY, *SIX[0], status=4)
     old.add_job(failed, status=2, attempts=3)
     orphaned = old.add("SlowJob", "taggings", "id", [0.01], status=5)
     orphan = old.add_job(orphaned)
-    result = old.run(all=True, parallel=2, poll_interval=1)
+    third = old.add("SlowJob", "events", "id", [0.01])
+    result = old.run(migrations=[f"main_{orphaned}", f"main_{failed}"], parallel=2, poll_interval=1)
     assert not result["failed"], result
     first, second = result["migrations"]
     assert (first["reset_jobs"], second["freed_jobs"]) == (1, [orphan])
-    assert old.statuses() == [3, 3]
+    assert old.statuses() == [3, 3, 1]
+    assert old.run(migrations=[f"main_{third}"], poll_interval=1)["migrations"][0]["way"] == "rake"
 
 
 def test_check_mode_shows_one_command_and_changes_nothing(old: Host) -> None:
@@ -210,17 +212,18 @@ def test_check_mode_shows_one_command_and_changes_nothing(old: Host) -> None:
     assert old.traces() == before
 
 
-def test_two_databases_side_by_side_each_in_its_own(two: tuple[Host, Host]) -> None:
+def test_two_databases_side_by_side_each_in_its_own_and_no_more_than_the_pool_has_room_for(
+    two: tuple[Host, Host],
+) -> None:
     main, ci = two
-    for table in ("taggings", "events"):
-        main.add("SlowJob", table, "id", [0.2], gitlab_schema="'gitlab_main'")
-    for table in ("ci_stages", "ci_builds"):
-        ci.add("SlowJob", table, "id", [0.2], gitlab_schema="'gitlab_ci'")
-    # The same configuration as a row of main, which GitLab's task would take for it.
-    ci.add("NoArgsJob", "ci_builds_metadata", "id", [], gitlab_schema="'gitlab_ci'", status=3)
-    result = main.run(all=True, parallel=4, poll_interval=1)
+    for table in ("taggings", "events", "deployments"):
+        main.add("SlowJob", table, "id", [0.3], gitlab_schema="'gitlab_main'")
+    for table in ("ci_stages", "ci_builds", "ci_builds_metadata"):
+        ci.add("SlowJob", table, "id", [0.3], gitlab_schema="'gitlab_ci'")
+    # Of Rails' five connections the main thread has one.
+    result = main.run(all=True, parallel=8, poll_interval=1)
     assert not result["failed"], result
-    assert [one["id"].split("_")[0] for one in result["migrations"]] == ["main", "main", "ci", "ci"]
+    assert [one["id"].split("_")[0] for one in result["migrations"]] == ["main"] * 3 + ["ci"] * 3
     assert {one["way"] for one in result["migrations"]} == {"runner"}
     assert len(result["commands"]) == 1
     assert (set(main.statuses()), set(ci.statuses())) == ({3}, {3})
