@@ -244,9 +244,10 @@ def ended_right(host: Host) -> None:
 
 
 def test_a_killed_controller_loses_nothing(old: Host, tmp_path: Path) -> None:
-    queue_slow(old, 0.4)
+    # Long enough for the next run to find it at work.
+    queue_slow(old, 1.5)
     with playbook(old, tmp_path, all=True, parallel=3) as (process, _output):
-        old.wait_until(lambda: some_work_is_done(old))
+        old.wait_until(old.jobs)
         kill_controller(process, tmp_path)
     assert JOB in old.sh("ls /var/lib/gitlab_fleet_upgrade/jobs")
     before = len(old.archived(JOB))
@@ -281,21 +282,20 @@ def test_a_killed_process_is_a_failure_and_the_next_run_ends_right(old: Host, tm
 
 
 def test_a_single_one_that_runs_already_is_taken_up(old: Host, tmp_path: Path) -> None:
-    queue_slow(old, 0.4)
-    first = f"main_{old.sql('SELECT min(id) FROM batched_background_migrations')}"
+    first = f"main_{old.add('SlowJob', 'projects', 'id', [4])}"
+    queue_slow(old, 0.1)
     with playbook(old, tmp_path, migration=first) as (process, _output):
         old.wait_until(old.jobs)
         kill_controller(process, tmp_path)
     result = old.run(all=True, parallel=3, poll_interval=1)
     assert not result["failed"], result
-    assert [one["way"] for one in result["migrations"]] == ["rake", *["runner"] * 5]
+    assert [one["way"] for one in result["migrations"]] == ["rake", *["runner"] * 6]
     assert {job["attempts"] for job in old.jobs()} == {1}
     ended_right(old)
 
 
 def test_one_asked_for_while_all_are_running_is_told_when_it_is_done(old: Host, tmp_path: Path) -> None:
-    queue_slow(old, 0.4)
-    first = f"main_{old.sql('SELECT min(id) FROM batched_background_migrations')}"
+    first = queue_slow(old, 1)[0]
     with playbook(old, tmp_path, all=True, parallel=2) as (process, output):
         old.wait_until(old.jobs)
         result = old.run(migration=first, poll_interval=1)
