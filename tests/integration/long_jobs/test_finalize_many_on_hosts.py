@@ -261,7 +261,9 @@ def test_a_killed_controller_loses_nothing(old: Host, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["TERM", "KILL"])
 def test_a_killed_process_is_a_failure_and_the_next_run_ends_right(old: Host, tmp_path: Path, name: str) -> None:
-    queue_slow(old, 0.4)
+    for number, table in enumerate(TABLES):
+        # Of different lengths, so that they are not all between two batches at the same moment.
+        old.add("SlowJob", table, "id", [0.6 + number / 10])
     with playbook(old, tmp_path, all=True, parallel=3) as (process, output):
         old.wait_until(lambda: some_work_is_done(old))
         old.sh(f"pkill -{name} -f '/rail[s] runner'")
@@ -274,7 +276,7 @@ def test_a_killed_process_is_a_failure_and_the_next_run_ends_right(old: Host, tm
     assert 1 <= interrupted <= 3
     orphans = [job["id"] for job in old.jobs() if job["status"] == 1]
     # Only SIGKILL leaves no time to give the batches back.
-    assert len(orphans) == (interrupted if name == "KILL" else 0)
+    assert 1 <= len(orphans) <= interrupted if name == "KILL" else orphans == []
     result = old.run(all=True, parallel=3, poll_interval=1)
     assert not result["failed"], result
     assert sorted(job for one in result["migrations"] for job in one["freed_jobs"]) == orphans
@@ -295,21 +297,16 @@ def test_a_single_one_that_runs_already_is_taken_up(old: Host, tmp_path: Path) -
 
 
 def test_one_asked_for_while_all_are_running_is_told_when_it_is_done(old: Host, tmp_path: Path) -> None:
-    first = queue_slow(old, 1)[0]
-    with playbook(old, tmp_path, all=True, parallel=2) as (process, output):
+    first = f"main_{old.add('SlowJob', 'projects', 'id', [0.5])}"
+    # Long enough to be still at work then; it is ended after the test.
+    old.add("SlowJob", "taggings", "id", [60])
+    with playbook(old, tmp_path, all=True, parallel=2) as (process, _output):
         old.wait_until(old.jobs)
         result = old.run(migration=first, poll_interval=1)
-        running = process.poll() is None
-        statuses = old.statuses()
-        old.wait_until(lambda: process.poll() is not None, 120)
-        text = output.read_text()
+        assert process.poll() is None
     assert not result["failed"], result
     assert (result["migrations"][0]["way"], result["commands"]) == ("runner", [])
-    assert running
-    assert statuses[0] == 3
-    assert process.returncode == 0, text
-    assert {job["attempts"] for job in old.jobs()} == {1}
-    ended_right(old)
+    assert old.statuses() == [3, 5]
 
 
 def test_a_job_orphaned_on_the_way_is_found_and_freed_while_the_others_go_on(old: Host, tmp_path: Path) -> None:
