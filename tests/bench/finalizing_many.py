@@ -27,8 +27,20 @@ TASKS = "\n".join(
     shell_command(FINALIZE_TASK, [COPY, table, column, job_arguments_json(arguments)])
     for table, column, arguments in SIX
 )
+
+
+def _by_tasks(host: Host) -> None:
+    host.sh(TASKS)
+
+
+def _by_module(host: Host, parallel: int) -> None:
+    result = host.run(all=True, parallel=parallel)
+    if result["failed"]:
+        raise RuntimeError(result["msg"])
+
+
 WAYS: dict[str, t.Callable[[Host], None]] = {
-    "six tasks": lambda host: _by_tasks(host),
+    "six tasks": _by_tasks,
     "all": lambda host: _by_module(host, 1),
     "all, parallel: 3": lambda host: _by_module(host, 3),
 }
@@ -97,13 +109,3 @@ def _measure(host: Host, image: str, way: t.Callable[[Host], None]) -> tuple[flo
 
 def _difference(one: str, other: str) -> str:
     return "; ".join(sorted(set(one.split("\n")) ^ set(other.split("\n"))))
-
-
-def _by_tasks(host: Host) -> None:
-    host.sh(TASKS)
-
-
-def _by_module(host: Host, parallel: int) -> None:
-    result = host.run(all=True, parallel=parallel)
-    if result["failed"]:
-        raise RuntimeError(result["msg"])

@@ -110,7 +110,7 @@ def test_a_database_that_this_version_cannot_have_is_refused() -> None:
 def test_a_signal_reaches_all_that_run_and_nothing_is_begun_any_more(number: signal.Signals) -> None:
     process = start(migrations(10, 11, 20, 30), 2, HANG="1")
     assert process.stderr is not None
-    assert {process.stderr.readline() for _ in range(2)} == {"begin Job10\n", "begin Job20\n"}
+    assert {process.stderr.readline() for _line in range(2)} == {"begin Job10\n", "begin Job20\n"}
     # Both are in the middle of their work.
     time.sleep(0.5)
     process.send_signal(number)
