@@ -4,16 +4,26 @@
 
 from __future__ import annotations
 
+import re
 import typing as t
 
-from ansible_collections.gitlab_fleet.upgrade.plugins.plugin_utils._log_lines import LogLines, RecipeLines
+from ansible_collections.gitlab_fleet.upgrade.plugins.plugin_utils._log_lines import (
+    LogLines,
+    MatchingLines,
+    RecipeLines,
+)
 from ansible_collections.gitlab_fleet.upgrade.plugins.plugin_utils._long_work import LongWorkAction
+
+_STEPS = re.compile(
+    r"^ *((?:Get:\d+|Downloading|Preparing to unpack|Unpacking|Setting up|Removing|Downgrading|Installing) .*)",
+    re.MULTILINE,
+)
 
 
 class ActionModule(LongWorkAction):
-    """The controller's side of C(gitlab_package): shows how far Chef is, which the package's hook runs."""
+    """The controller's side of C(gitlab_package): shows what the package manager does, or how far the package's hook is."""
 
     MODULE = "gitlab_fleet.upgrade.gitlab_package"
 
     def make_lines(self, memory: t.Mapping[str, t.Any]) -> LogLines:
-        return RecipeLines()
+        return MatchingLines("package", _STEPS) if self._task.args.get("state") == "present" else RecipeLines()

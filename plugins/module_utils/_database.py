@@ -48,6 +48,9 @@ class Session(t.Protocol):
     def read(self, parts: t.Sequence[Part], **parameters: Parameter) -> dict[str, t.Any]:
         """Answer all parts from one read-only snapshot; a part whose tables do not exist is absent."""
 
+    def change(self, transactions: t.Iterable[t.Sequence[str]]) -> None:
+        """Run statements, without parameters, in one transaction for each list; the first error ends it."""
+
 
 def for_psql(sql: str) -> str:
     """Turn C(%(name)s) into psql's own quoted variable C(:'name')."""
@@ -174,6 +177,10 @@ class PsqlSession:
     def read(self, parts: t.Sequence[Part], **parameters: Parameter) -> dict[str, t.Any]:
         return parse_script_output(self._run(script(parts), parameters))
 
+    def change(self, transactions: t.Iterable[t.Sequence[str]]) -> None:
+        lines = [f"{line};\n" for statements in transactions for line in ("BEGIN", *statements, "COMMIT")]
+        self._run("".join(lines), {})
+
 
 class Psycopg2Session:
     """Asks over the network, for a database that is not on the host where the module runs."""
@@ -202,6 +209,12 @@ class Psycopg2Session:
                     cursor.execute(part.sql, parameters)
                     answers[part.name] = cursor.fetchone()[0]
         return answers
+
+    def change(self, transactions: t.Iterable[t.Sequence[str]]) -> None:
+        for statements in transactions:
+            with self._refusals(), self._connection, self._connection.cursor() as cursor:
+                for statement in statements:
+                    cursor.execute(statement)
 
     @contextmanager
     def _refusals(self) -> t.Iterator[None]:

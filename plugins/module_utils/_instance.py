@@ -86,7 +86,12 @@ class Instance:
     @property
     def version(self) -> GitLabVersion:
         """The version of the installed code."""
-        return GitLabVersion.parse(self._read(self.installation.version_file).strip())
+        return GitLabVersion.parse(self.version_text)
+
+    @property
+    def version_text(self) -> str:
+        """The version of the installed code as GitLab writes it, which is how a backup must spell it."""
+        return self._read(self.installation.version_file).strip()
 
     def session(self, name: str) -> Session:
         """Return the session for a database name such as C(main) or C(ci)."""

@@ -30,6 +30,7 @@ class Connection:
     host: str | None = None
     port: str | None = None
     database_tasks: bool = True
+    username: str | None = None
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,8 @@ class Database:
     name: str
     dbname: str
     connections: tuple[str, ...]
+    # The role that GitLab connects as, where it is known.
+    username: str | None = None
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,7 @@ def parse_database_yml(text: str, environment: str = "production") -> list[Conne
             host=values.get("host") or None,
             port=values.get("port") or None,
             database_tasks=values.get("database_tasks", "true") != "false",
+            username=values.get("username") or None,
         )
         for entry, values in entries.items()
         if values.get("database")
@@ -117,7 +121,7 @@ def build_topology(connections: t.Iterable[Connection]) -> Topology:
         if connection.database_tasks:
             tasks.append(connection.name)
     databases = tuple(
-        Database(members[0].name, members[0].database, tuple(member.name for member in members))
+        Database(members[0].name, members[0].database, tuple(member.name for member in members), members[0].username)
         for members in groups.values()
     )
     if not databases:

@@ -17,8 +17,10 @@ description:
     (C(PG::DuplicateTable) and the like), as happens after a restore into a database that was not empty.
   - GitLab's own task takes any number, C(-5) and the version of a migration that does not exist among them. This module marks only a
     version that a migration file of the installed GitLab has, and only where it is down; there is no way to force another one.
-  - Whether the existing object has the shape that the migration would give it, only a person can say. RV(existing_object) shows it.
-    If it differs, restore into an empty database instead.
+  - With O(error_text), a table that exists is compared with what the migration's file says, column by column (name, type, and whether it may be null).
+    A table that lacks a column or has another one is not marked, unless O(accept_difference=true).
+  - Where the file does not say it plainly, and for indexes, constraints and other objects, only a person can say whether the existing object has the shape
+    that the migration would give it. RV(existing_object) shows it. If it differs, restore into an empty database instead.
   - Each mark is written to C(/var/lib/gitlab_fleet_upgrade/marked.jsonl) on the host, with its reason.
 extends_documentation_fragment:
   - gitlab_fleet.upgrade.instance
@@ -52,6 +54,10 @@ options:
       - Why the migration may be marked, for those who find it later. It is returned and written to the journal.
     type: str
     required: true
+  accept_difference:
+    description: Whether to mark the migration although the table that exists is another one than it would make.
+    type: bool
+    default: false
   database:
     description:
       - Mark the version in this database only, by the name of its connection, such as V(ci).
@@ -144,6 +150,8 @@ existing_object:
     relations:
       description:
         - The table, index, view or sequence in each database where the version is down; empty for other kinds of objects.
+        - C(comparison) says of a table whether it has every column that the migration makes (C(same), with those that it has beside them in C(extra)),
+          lacks some (C(different)), or the migration's file does not say (C(unknown)).
       type: list
       elements: dict
       sample:
@@ -165,6 +173,10 @@ existing_object:
             - CREATE UNIQUE INDEX index_lfs_objects_on_oid ON public.lfs_objects USING btree (oid)
           constraints:
             - lfs_objects_pkey PRIMARY KEY (id)
+          comparison:
+            result: same
+            differences: []
+            extra: []
 journal:
   description: The file on the host where the mark is recorded; null if nothing was marked.
   type: str
@@ -186,7 +198,13 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils import _catalog, _rake, _schema_migrations, _state
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils import (
+    _catalog,
+    _create_table,
+    _rake,
+    _schema_migrations,
+    _state,
+)
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._errors import GitLabError
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._failure import Cause, ExistingObject, diagnose
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._instance import Instance, argument_spec
@@ -236,8 +254,9 @@ def read_states(instance: Instance, file: MigrationFile) -> dict[str, str]:
     return states
 
 
-def look_at(existing: ExistingObject, instance: Instance, names: list[str]) -> dict[str, t.Any]:
+def look_at(existing: ExistingObject, instance: Instance, names: list[str], version: str) -> dict[str, t.Any]:
     """Return what the existing object looks like in the databases ``names``; refuse one that is not there."""
+    source = _create_table.read_source(instance.installation.rails_root, version)
     relation = _catalog.looked_at(existing)
     relations: list[dict[str, t.Any]] = []
     for name in names:
@@ -250,8 +269,23 @@ def look_at(existing: ExistingObject, instance: Instance, names: list[str]) -> d
                 database=name,
             )
         if found:
-            relations.append({"database": name, **found})
+            comparison = _create_table.compare(source, found["name"], found["columns"])
+            relations.append({"database": name, **found, "comparison": comparison.to_dict()})
     return {"kind": existing.kind, "name": existing.name, "table": existing.table, "relations": relations}
+
+
+def refuse_another_table(existing: t.Mapping[str, t.Any], version: str) -> None:
+    """Refuse a table that is not what the migration would make."""
+    for relation in existing["relations"]:
+        comparison = relation["comparison"]
+        if comparison["result"] == _create_table.DIFFERENT:
+            raise GitLabError(
+                f"{relation['name']} in the database {relation['database']} is not the table that migration {version} makes:"
+                f" {'; '.join(comparison['differences'])}. Marked complete, later migrations or GitLab itself would fail at it.",
+                "If nothing is in it, drop it and run db:migrate again; or restore into an empty database (database_clean)."
+                " accept_difference: true marks it all the same.",
+                existing_object=dict(existing),
+            )
 
 
 def states_as_results(before: t.Mapping[str, str], after: t.Mapping[str, str]) -> list[dict[str, str]]:
@@ -307,7 +341,9 @@ def run(module: AnsibleModule) -> dict[str, t.Any]:
     before = read_states(instance, file)
     down = [name for name, state in before.items() if state == DOWN and (not wish.databases or name in wish.databases)]
 
-    existing = look_at(wish.existing_object, instance, down) if wish.existing_object else None
+    existing = look_at(wish.existing_object, instance, down, file.version) if wish.existing_object else None
+    if existing and not module.params["accept_difference"]:
+        refuse_another_table(existing, file.version)
     tasks = _schema_migrations.mark_tasks(instance.topology, down) if down else []
     plan = [instance.installation.rake(_rake.task(task, [file.version])) for task in tasks]
 
@@ -339,6 +375,7 @@ def main() -> None:
             error_text={"type": "str"},
             reason={"type": "str", "required": True},
             database={"type": "str"},
+            accept_difference={"type": "bool", "default": False},
         ),
         mutually_exclusive=[("version", "error_text")],
         required_one_of=[("version", "error_text")],

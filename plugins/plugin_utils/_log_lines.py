@@ -97,3 +97,27 @@ class RecipeLines:
             return []
         self._said = now
         return [f"reconfigure  {self._resources} resources  {self._recipe}".rstrip()]
+
+
+class MatchingLines:
+    """The progress of a command that names its steps: each of its lines that begins as ``pattern`` says.
+
+    Once a minute the step that takes long is told again. A group of the pattern, if it has one, is what is shown.
+    """
+
+    def __init__(self, title: str, pattern: re.Pattern[str]) -> None:
+        self._title = title
+        self._pattern = pattern
+        self._lines = WholeLines()
+        self._step = ""
+        self._began = self._said = 0.0
+
+    def feed(self, text: str, now: float) -> list[str]:
+        found = [match.group(match.lastindex or 0).strip() for match in self._pattern.finditer(self._lines.add(text))]
+        lines = [f"{self._title}  {step}" for step in found]
+        if found:
+            self._step, self._began, self._said = found[-1], now, now
+        elif self._step and now - self._said >= HEARTBEAT_SECONDS:
+            self._said = now
+            lines.append(f"{self._title}  {self._step}  for {in_words(now - self._began)}")
+        return lines

@@ -146,6 +146,7 @@ def test_what_db_migrate_fails_on_is_marked_once(hosts: Instances, host: str) ->
         host, "SELECT column_name FROM information_schema.columns WHERE table_name = 'lfs_objects' ORDER BY 1"
     )
     assert sorted(column["name"] for column in relation["columns"]) == columns.splitlines()
+    assert relation["comparison"] == {"result": "same", "differences": [], "extra": []}
 
     begin, end = journal(hosts, host)
     assert (begin["event"], end["event"]) == ("begin", "marked")
@@ -160,6 +161,24 @@ def test_what_db_migrate_fails_on_is_marked_once(hosts: Instances, host: str) ->
     assert not again["failed"]
     assert again["journal"] is None
     assert len(journal(hosts, host)) == 2
+
+
+def test_a_table_that_is_another_one_is_not_marked_unless_that_is_accepted(hosts: Instances) -> None:
+    forget(hosts, ONE)
+    error_text = hosts.fails(ONE, "gitlab-rake db:migrate 2>&1")
+    hosts.sql(ONE, "ALTER TABLE lfs_objects RENAME oid TO other; ALTER TABLE lfs_objects ALTER size DROP NOT NULL")
+    before = rows(hosts, ONE)
+    try:
+        refused = mark(hosts, ONE, error_text=error_text)
+        assert refused["failed"]
+        assert "oid is missing; size may be null, and the other way round it would be" in refused["msg"]
+        assert rows(hosts, ONE) == before
+        assert journal(hosts, ONE) == []
+        accepted = mark(hosts, ONE, error_text=error_text, accept_difference=True)
+        assert accepted["changed"], accepted
+        assert accepted["existing_object"]["relations"][0]["comparison"]["extra"] == ["other"]
+    finally:
+        hosts.sql(ONE, "ALTER TABLE lfs_objects RENAME other TO oid; ALTER TABLE lfs_objects ALTER size SET NOT NULL")
 
 
 def test_the_database_that_the_text_names_is_marked_alone(hosts: Instances) -> None:

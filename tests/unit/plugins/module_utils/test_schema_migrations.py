@@ -276,6 +276,9 @@ class FakeSession:
         assert list(parts) == [sm.VERSIONS]
         return self._answer
 
+    def change(self, transactions: t.Iterable[t.Sequence[str]]) -> None:
+        raise NotImplementedError
+
     def fetch(self, sql: str, **parameters: t.Any) -> list[dict[str, t.Any]]:
         raise NotImplementedError
 

@@ -78,7 +78,7 @@ production:
 @pytest.mark.parametrize(
     ("text", "databases", "suffix"),
     [
-        pytest.param(FLAT, (Database("main", "gitlabhq_production", ("main",)),), "", id="flat, to 14.x"),
+        pytest.param(FLAT, (Database("main", "gitlabhq_production", ("main",), "gitlab"),), "", id="flat, to 14.x"),
         pytest.param(
             SHARED, (Database("main", "gitlabhq_production", ("main", "ci")),), "", id="two connections, 16.0 on"
         ),

@@ -4,12 +4,14 @@
 
 from __future__ import annotations
 
+import re
 from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.gitlab_fleet.upgrade.plugins.plugin_utils._log_lines import (
+    MatchingLines,
     MigrationLines,
     RecipeLines,
     WholeLines,
@@ -73,3 +75,18 @@ def test_reconfigure_tells_its_recipes_but_not_each_of_them() -> None:
     assert lines.feed("Recipe: gitlab::sidekiq\n", 10) == ["reconfigure  3 resources  gitlab::sidekiq"]
     assert lines.feed("", 60) == []
     assert lines.feed("", 70) == ["reconfigure  3 resources  gitlab::sidekiq"]
+
+
+def test_each_step_that_a_command_names_is_told_and_once_a_minute_the_one_that_takes_long() -> None:
+    lines = MatchingLines("restore", re.compile(r"^(?:\S+ -- )?(Restoring .+?) \.\.\.", re.MULTILINE))
+    assert lines.feed("noise\nRestoring uploads ...\n12:00 -- Restoring bu", 0) == ["restore  Restoring uploads"]
+    assert lines.feed("ilds ... \n", 5) == ["restore  Restoring builds"]
+    assert lines.feed("done\n", 64) == []
+    assert lines.feed("", 65) == ["restore  Restoring builds  for 1 min"]
+    assert lines.feed("", 66) == []
+
+
+def test_a_pattern_without_a_group_shows_all_that_it_found() -> None:
+    assert MatchingLines("package", re.compile(r"^Unpacking .*$", re.MULTILINE)).feed("Unpacking a (1)\n", 0) == [
+        "package  Unpacking a (1)"
+    ]

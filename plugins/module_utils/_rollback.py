@@ -1,0 +1,313 @@
+# Copyright (c) 2026, The gitlab_fleet.upgrade authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+
+"""Whether an instance can be rolled back to a backup, and what there is to do. Decides, reads nothing.
+
+GitLab has no way back but the older package and the backup:
+https://docs.gitlab.com/update/package/downgrade/, https://docs.gitlab.com/administration/backup_restore/restore_gitlab/.
+"""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass, field
+
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._backup_manifest import refusals, same_version
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._package import INSTALLED
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._version import GitLabVersion
+
+if t.TYPE_CHECKING:
+    from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._backup_manifest import Manifest
+
+# How the instance stands to the backup.
+NOTHING = "nothing_to_do"
+RESTORED = "restored"
+ROLL_BACK = "roll_back"
+
+FROM_BACKUP = "from_backup"
+KEEP = "keep"
+
+# What PostgreSQL's own upgrade asks for before the package changes.
+REVERT = "revert"
+
+# Unpacked beside itself, while what was there is kept until the end: GitLab asks for three times the archive. After an
+# interrupted restore the unpacked part is there already.
+SPACE_FACTOR = 3
+SPACE_FACTOR_AGAIN = 2
+
+RECORD = "restore.json"
+
+
+@dataclass(frozen=True)
+class Schema:
+    """The schema migrations of one physical database.
+
+    ``rows`` is None where the table does not exist; ``beyond`` are versions newer than the backup's that the installed
+    code has no file of.
+    """
+
+    name: str
+    dbname: str
+    rows: int | None
+    newest: str | None
+    beyond: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class PostgreSQL:
+    """The server that runs, where the package brought it, and the majors whose data were kept by an upgrade of it."""
+
+    major: int
+    packaged: bool
+    kept_majors: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What was read of an instance and of a backup."""
+
+    manifest: Manifest
+    version: str
+    package_state: str | None
+    schemas: t.Sequence[Schema]
+    postgresql: PostgreSQL
+    free: int
+    # What of the archives is not as verified, in words.
+    changed_archives: t.Sequence[str] = ()
+    # Why the old package cannot be had.
+    package_missing: str | None = None
+    # The sha256 of gitlab-secrets.json by node, None where there is none; and of the one in the configuration's archive.
+    secrets: t.Mapping[str, str | None] = field(default_factory=dict)
+    archived_secrets: str | None = None
+    # The record of a restore that began: {"backup", "sha256", "finished_at"}.
+    record: t.Mapping[str, t.Any] | None = None
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the operator asked for; ``node`` is the inventory name of the deploy node."""
+
+    node: str
+    configuration: str = FROM_BACKUP
+    database_only: bool = False
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why rolling back is not possible, and what to do about it."""
+
+    check: str
+    text: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.text} {self.remedy}"
+
+
+def is_finished(record: t.Mapping[str, t.Any] | None, manifest: Manifest) -> bool:
+    """Return whether a record says that this very backup was restored to its end."""
+    return bool(record and record.get("finished_at") and record.get("sha256") == manifest.archive.sha256)
+
+
+def state(facts: Facts) -> str:
+    """Return how the instance stands to the backup: nothing to do, restored but not finished, or to be rolled back."""
+    manifest = facts.manifest
+    if not same_version(facts.version, manifest.gitlab.version):
+        return ROLL_BACK
+    if is_finished(facts.record, manifest):
+        return RESTORED
+    if facts.record or facts.package_state not in (None, INSTALLED):
+        return ROLL_BACK
+    return ROLL_BACK if any(_is_foreign(schema, manifest) for schema in facts.schemas) else NOTHING
+
+
+def _is_foreign(schema: Schema, manifest: Manifest) -> bool:
+    """Whether the database is of a newer version than the code, or not whole."""
+    if schema.rows is None or schema.beyond:
+        return True
+    dump = next((one for one in manifest.databases if one.dbname == schema.dbname), None)
+    return bool(dump and dump.newest_schema_migration and (schema.newest or "") < dump.newest_schema_migration)
+
+
+def postgresql_step(postgresql: PostgreSQL, wanted: int) -> str | Reason | None:
+    """Return what PostgreSQL needs before the package changes: nothing, its own way back, or what forbids it.
+
+    A dump of an older server loads into a newer one, but the older package may not bring the newer server.
+    """
+    if postgresql.major == wanted or (postgresql.major > wanted and not postgresql.packaged):
+        return None
+    if postgresql.major < wanted:
+        return Reason(
+            "postgresql",
+            f"PostgreSQL {postgresql.major} runs, and the backup is of PostgreSQL {wanted}, whose dump an older server does not load.",
+            f"Bring PostgreSQL to {wanted} first, or use an older backup.",
+        )
+    if wanted in postgresql.kept_majors:
+        return REVERT
+    return Reason(
+        "postgresql",
+        f"The upgrade changed PostgreSQL from {wanted} to {postgresql.major}, and /var/opt/gitlab/postgresql/data.{wanted} is not there any more,"
+        " so that gitlab-ctl revert-pg-upgrade has nothing to go back to.",
+        f"If the package of GitLab {{version}} brings PostgreSQL {postgresql.major} too, restore by hand; otherwise roll forward.",
+    )
+
+
+def reasons(facts: Facts, options: Options) -> list[Reason]:
+    """Return everything that forbids rolling back; nothing when it is possible."""
+    found: list[Reason] = []
+    for check in (_backup, _versions, _package, _postgresql, _databases, _secrets, _parts, _space):
+        found += check(facts, options)
+    return found
+
+
+def steps(facts: Facts, options: Options) -> list[str]:
+    """Return what is to be done, in words and in its order."""
+    manifest = facts.manifest
+    there = state(facts)
+    if there == NOTHING:
+        return []
+    result = []
+    if there == ROLL_BACK:
+        if postgresql_step(facts.postgresql, manifest.postgresql.major) == REVERT:
+            result.append(f"go back to PostgreSQL {manifest.postgresql.major}")
+        if not same_version(facts.version, manifest.gitlab.version) or facts.package_state not in (None, INSTALLED):
+            result.append(f"install GitLab {manifest.gitlab.version} in the place of {facts.version}")
+        if options.configuration == FROM_BACKUP:
+            result.append("put the configuration of the backup back")
+        result += ["reconfigure", "drop everything in the databases"]
+        what = "the databases" if options.database_only else "everything"
+        result.append(f"restore {what} from {manifest.id}")
+    return [*result, "empty Redis", "start the services", "prove the result"]
+
+
+def _backup(facts: Facts, options: Options) -> list[Reason]:
+    again = "Use another backup, or roll forward."
+    texts = [*refusals(facts.manifest), *facts.changed_archives]
+    return [Reason("backup", text, again) for text in texts]
+
+
+def _versions(facts: Facts, options: Options) -> list[Reason]:
+    installed, wanted = GitLabVersion.parse(facts.version), GitLabVersion.parse(facts.manifest.gitlab.version)
+    if (installed.edition or "ce") != (wanted.edition or "ce"):
+        return [
+            Reason(
+                "edition",
+                f"GitLab {facts.version} is installed, and the backup is of {facts.manifest.gitlab.version}, another edition.",
+                "A backup restores only into its own edition. Use a backup of this one.",
+            )
+        ]
+    if installed < wanted:
+        return [
+            Reason(
+                "version",
+                f"GitLab {facts.version} is installed, which is older than the backup's {facts.manifest.gitlab.version}: that is no way back.",
+                f"Name the backup that was made before the upgrade to {facts.version}.",
+            )
+        ]
+    return []
+
+
+def _package(facts: Facts, options: Options) -> list[Reason]:
+    if facts.package_missing is None:
+        return []
+    return [Reason("package", facts.package_missing, "Name the file on the host with rollback_restore_package_file.")]
+
+
+def _postgresql(facts: Facts, options: Options) -> list[Reason]:
+    step = postgresql_step(facts.postgresql, facts.manifest.postgresql.major)
+    if not isinstance(step, Reason):
+        return []
+    return [Reason(step.check, step.text, step.remedy.format(version=facts.manifest.gitlab.version))]
+
+
+def _databases(facts: Facts, options: Options) -> list[Reason]:
+    saved = {one.dbname for one in facts.manifest.databases}
+    unsaved = [schema.dbname for schema in facts.schemas if schema.dbname not in saved]
+    if not unsaved:
+        return []
+    return [
+        Reason(
+            "databases",
+            f"The backup has no dump of {', '.join(unsaved)}, which GitLab uses now; its data would be lost.",
+            "Use a backup that has all databases.",
+        )
+    ]
+
+
+def _secrets(facts: Facts, options: Options) -> list[Reason]:
+    manifest = facts.manifest
+    wanted = manifest.secrets.get(options.node)
+    if wanted is None:
+        return [
+            Reason(
+                "secrets",
+                f"The manifest does not know the secrets of {options.node}; without them what is encrypted in the database cannot be read.",
+                "Use a backup that was made by the role backup on this inventory.",
+            )
+        ]
+    found = []
+    if options.configuration == FROM_BACKUP:
+        if manifest.configuration is None:
+            found.append(
+                Reason(
+                    "configuration",
+                    "The backup has no archive of the configuration.",
+                    "Put the configuration of that time back by hand, then set rollback_restore_configuration: keep.",
+                )
+            )
+        elif not facts.changed_archives and facts.archived_secrets != wanted:
+            found.append(
+                Reason(
+                    "secrets",
+                    "The gitlab-secrets.json in the configuration's archive is not the one that the backup was made with.",
+                    "Put the right file into /etc/gitlab, then set rollback_restore_configuration: keep.",
+                )
+            )
+    elif facts.secrets.get(options.node) != wanted:
+        found.append(
+            Reason(
+                "secrets",
+                f"/etc/gitlab/gitlab-secrets.json of {options.node} is not the one that the backup was made with.",
+                "Put that one back, or let rollback_restore_configuration be from_backup.",
+            )
+        )
+    for node, digest in sorted(facts.secrets.items()):
+        if node != options.node and digest != manifest.secrets.get(node, wanted):
+            found.append(
+                Reason(
+                    "secrets",
+                    f"/etc/gitlab/gitlab-secrets.json of {node} {'is not there' if digest is None else 'is another one than at the time of the backup'}.",
+                    f"Copy it there from {options.node} (sha256 {manifest.secrets.get(node, wanted)}).",
+                )
+            )
+    return found
+
+
+def _parts(facts: Facts, options: Options) -> list[Reason]:
+    if options.database_only or "repositories" not in facts.manifest.skipped:
+        return []
+    return [
+        Reason(
+            "parts",
+            f"The backup has no repositories (left out: {', '.join(facts.manifest.skipped)}).",
+            "If nothing was pushed since it was made, set rollback_restore_database_only: true; otherwise use a whole backup.",
+        )
+    ]
+
+
+def _space(facts: Facts, options: Options) -> list[Reason]:
+    times = SPACE_FACTOR_AGAIN if facts.record else SPACE_FACTOR
+    needed = times * facts.manifest.archive.size
+    if facts.free >= needed:
+        return []
+    return [
+        Reason(
+            "space",
+            f"A restore needs about {needed} bytes in the folder of the archive, {times} times its size, and {facts.free} are free.",
+            "Make room there; a restore on a full disk can hang for ever.",
+        )
+    ]

@@ -1,0 +1,114 @@
+# Copyright (c) 2026, The gitlab_fleet.upgrade authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+
+"""Reads what :mod:`_rollback` decides by: the files of a backup, and the instance. Changes nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import tarfile
+import typing as t
+
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._backup_manifest import changed_since
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._backup_store import look_at
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._database import Part
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._errors import GitLabError
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._rollback import PostgreSQL, Schema
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._schema_migrations import VERSIONS
+
+if t.TYPE_CHECKING:
+    from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._backup_manifest import Manifest
+    from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._backup_store import Store
+    from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._database import Session
+
+SECRETS = "gitlab-secrets.json"
+POSTGRESQL_DATA = "/var/opt/gitlab/postgresql"
+POSTGRESQL_SERVICE = "/opt/gitlab/service/postgresql"
+
+SERVER = Part("server", (), "SELECT to_jsonb(current_setting('server_version_num')::int / 10000)")
+
+_KEPT = re.compile(r"data\.(\d+)\Z")
+
+
+def find_manifest(store: Store, name: str | None) -> Manifest:
+    """Return the manifest of the backup that is meant: by its id, or the newest verified one.
+
+    Whether it can be relied on is for others to say.
+
+    :raises GitLabError: there is none.
+    """
+    manifest = store.read(name) if name else store.newest_verified()
+    if manifest is None:
+        missing = f"The backup {name} has no manifest" if name else "There is no verified backup"
+        known = ", ".join(store.ids()) or "none"
+        raise GitLabError(f"{missing} on this host.", f"Name one of those that are known here: {known}.")
+    return manifest
+
+
+def changed_archives(manifest: Manifest) -> list[str]:
+    """Return how the files of a backup differ from those that were verified; reads them from end to end."""
+    recorded = [one for one in (manifest.archive, manifest.configuration) if one]
+    return [text for one in recorded for text in [changed_since(one, look_at(one.path, one.size))] if text]
+
+
+def archived_secrets(path: str) -> str | None:
+    """Return the sha256 of the secrets in the archive of C(/etc/gitlab), None when they are not in it.
+
+    :raises GitLabError: it cannot be read.
+    """
+    try:
+        with tarfile.open(path) as archive:
+            for member in archive:
+                content = archive.extractfile(member) if member.isfile() else None
+                if content is not None and member.name.split("/")[-2:] == ["gitlab", SECRETS]:
+                    return hashlib.sha256(content.read()).hexdigest()
+    except (OSError, tarfile.TarError, EOFError) as error:
+        raise GitLabError(
+            f"The archive of the configuration {path} cannot be read: {error}.", "Use another backup.", path=path
+        ) from error
+    return None
+
+
+def free_bytes(path: str) -> int:
+    """Return what is free on the file system of a folder.
+
+    :raises GitLabError: the folder is not there.
+    """
+    try:
+        status = os.statvfs(path)
+    except OSError as error:
+        raise GitLabError(
+            f"Cannot look at {path}: {error.strerror}.", "Check that it is mounted.", path=path
+        ) from error
+    return status.f_bavail * status.f_frsize
+
+
+def kept_majors(directory: str = POSTGRESQL_DATA) -> tuple[int, ...]:
+    """Return the majors of PostgreSQL whose data C(gitlab-ctl pg-upgrade) has put aside."""
+    try:
+        names = os.listdir(directory)
+    except OSError:
+        return ()
+    return tuple(sorted(int(match.group(1)) for match in map(_KEPT.match, names) if match))
+
+
+def read_postgresql(session: Session) -> PostgreSQL:
+    """Return which PostgreSQL runs."""
+    return PostgreSQL(session.read([SERVER])[SERVER.name], os.path.isdir(POSTGRESQL_SERVICE), kept_majors())
+
+
+def read_schema(session: Session, manifest: Manifest, files: t.Collection[str]) -> Schema:
+    """Return how the schema of a database stands to the installed code, whose migrations are ``files``, and to the backup."""
+    versions: list[str] | None = session.read([VERSIONS]).get(VERSIONS.name)
+    if versions is None:
+        return Schema(session.name, session.dbname, None, None)
+    dump = next((one for one in manifest.databases if one.dbname == session.dbname), None)
+    newest = (dump and dump.newest_schema_migration) or ""
+    beyond = tuple(version for version in versions if version > newest and version not in files)
+    return Schema(session.name, session.dbname, len(versions), versions[-1] if versions else None, beyond)

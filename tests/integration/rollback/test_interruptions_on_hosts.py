@@ -1,0 +1,81 @@
+# Copyright (c) 2026, The gitlab_fleet.upgrade authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A rollback outlives what happens on its way: the controller dies, the connection breaks, the node restarts."""
+
+from __future__ import annotations
+
+import typing as t
+from pathlib import Path
+
+import pytest
+from failed_upgrade import Rollback, assert_as_before, fail_to_upgrade, failed_upgrades, wait_for
+from instances import Instances
+
+HOST = "broken-off"
+RESTORING = "restore  Restoring database"
+RUNS = "ls /var/lib/gitlab_fleet_upgrade/jobs/archive | grep -c '^gitlab_restore' || true"
+# A restore does not get past its first table while there is a row.
+HELD = """
+CREATE SCHEMA held;
+CREATE TABLE held.back (now bool);
+GRANT USAGE ON SCHEMA held TO PUBLIC;
+GRANT SELECT ON held.back TO PUBLIC;
+CREATE FUNCTION held.wait() RETURNS event_trigger LANGUAGE plpgsql AS $$
+BEGIN
+  WHILE EXISTS (SELECT FROM held.back) LOOP PERFORM pg_sleep(0.2); END LOOP;
+END $$;
+CREATE EVENT TRIGGER hold ON ddl_command_end WHEN TAG IN ('CREATE TABLE') EXECUTE FUNCTION held.wait();
+"""
+HOLD, LET_GO = "INSERT INTO held.back VALUES (true)", "DELETE FROM held.back"
+
+
+@pytest.fixture(scope="module")
+def fleet() -> t.Iterator[Instances]:
+    with failed_upgrades("breakoff", [HOST]) as fleet:
+        fleet.sql(HOST, HELD)
+        yield fleet
+
+
+def test_a_killed_controller_leaves_the_restore_running_and_the_next_run_takes_it_up(
+    fleet: Instances, tmp_path: Path
+) -> None:
+    fleet.sql(HOST, HOLD)
+    with Rollback(fleet, HOST).running(tmp_path) as output:
+        wait_for(output, RESTORING)
+    # Nobody empties the databases under it.
+    refused = fleet.run(HOST, "database_clean", backup="before", accept_loss_of_all_data=True)
+    assert "A restore is running on this host" in refused["msg"]
+    fleet.sql(HOST, LET_GO)
+    done = Rollback(fleet, HOST).run()
+    assert done.returncode == 0, done.stdout
+    assert fleet.sh(HOST, RUNS) == "1"
+    assert_as_before(fleet, HOST)
+
+
+def test_a_node_that_restarts_in_the_middle_is_restored_anew(fleet: Instances, tmp_path: Path) -> None:
+    fail_to_upgrade(fleet, HOST)
+    fleet.sql(HOST, HOLD)
+    with Rollback(fleet, HOST).running(tmp_path) as output:
+        wait_for(output, RESTORING)
+    fleet.call("reboot", HOST)
+    fleet.sh(HOST, "for n in $(seq 60); do gitlab-psql -c 'SELECT 1' && exit 0; sleep 1; done; exit 1")
+    fleet.sql(HOST, LET_GO)
+    done = Rollback(fleet, HOST).run()
+    assert done.returncode == 0, done.stdout
+    # The one that was lost, and the one that was proved.
+    assert fleet.sh(HOST, RUNS) == "3"
+    assert_as_before(fleet, HOST)
+
+
+def test_a_lost_connection_is_survived(fleet: Instances, tmp_path: Path) -> None:
+    fail_to_upgrade(fleet, HOST)
+    fleet.sql(HOST, HOLD)
+    with Rollback(fleet, HOST).running(tmp_path) as output:
+        wait_for(output, RESTORING)
+        fleet.sh(HOST, "mv /usr/sbin/sshd /root/sshd; pkill -KILL sshd; sleep 8; mv /root/sshd /usr/sbin/sshd")
+        wait_for(output, "connected again")
+        fleet.sql(HOST, LET_GO)
+        wait_for(output, "Rolled back to before")
+    assert_as_before(fleet, HOST)

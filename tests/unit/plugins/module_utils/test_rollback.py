@@ -1,0 +1,260 @@
+# Copyright (c) 2026, The gitlab_fleet.upgrade authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils import _rollback as rb
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._backup_manifest import (
+    Archive,
+    Check,
+    Configuration,
+    DatabaseDump,
+    GitLab,
+    Manifest,
+    Package,
+    PostgreSQL,
+)
+
+MINE, OTHER = "a" * 64, "b" * 64
+NODE = "gitlab.example.com"
+
+DUMP = DatabaseDump("main", "gitlabhq_production", "db/database.sql.gz", 1000, {"public.projects": 42}, 30, "20210611")
+MANIFEST = Manifest(
+    id="1700535909_2023_11_21_14.0.12-ee",
+    archive=Archive("/var/opt/gitlab/backups/x_gitlab_backup.tar", 1000, MINE),
+    configuration=Configuration("/etc/gitlab/config_backup/c.tar", 10, MINE, ("etc/gitlab/gitlab.rb",)),
+    gitlab=GitLab("14.0.12-ee", "ee", Package("gitlab-ee", "14.0.12-ee.0"), "omnibus"),
+    postgresql=PostgreSQL("13.11", 13),
+    databases=(DUMP,),
+    parts=(),
+    skipped=("registry",),
+    secrets={NODE: MINE},
+    created_at="2023-11-21T03:05:09Z",
+    verified_at="2023-11-21T03:06:09Z",
+    verified=True,
+    checks=(),
+)
+NEWER = rb.Schema("main", "gitlabhq_production", 38, "20210709", ("20210622", "20210709"))
+SAME = rb.Schema("main", "gitlabhq_production", 30, "20210611")
+FAILED = rb.Facts(
+    manifest=MANIFEST,
+    version="14.2.7-ee",
+    package_state="half-configured",
+    schemas=[NEWER],
+    postgresql=rb.PostgreSQL(13, True),
+    free=3000,
+    secrets={NODE: OTHER, "sidekiq-1": MINE},
+    archived_secrets=MINE,
+)
+OPTIONS = rb.Options(NODE)
+BEGUN = {"backup": MANIFEST.id, "sha256": MINE, "finished_at": None}
+FINISHED = {"backup": MANIFEST.id, "sha256": MINE, "finished_at": 1700600000.0}
+
+
+def checks(facts: rb.Facts, options: rb.Options = OPTIONS) -> list[str]:
+    return [reason.check for reason in rb.reasons(facts, options)]
+
+
+def test_a_failed_upgrade_can_be_rolled_back() -> None:
+    assert rb.state(FAILED) == rb.ROLL_BACK
+    assert rb.reasons(FAILED, OPTIONS) == []
+    assert rb.steps(FAILED, OPTIONS) == [
+        "install GitLab 14.0.12-ee in the place of 14.2.7-ee",
+        "put the configuration of the backup back",
+        "reconfigure",
+        "drop everything in the databases",
+        "restore everything from 1700535909_2023_11_21_14.0.12-ee",
+        "empty Redis",
+        "start the services",
+        "prove the result",
+    ]
+
+
+BACK = replace(FAILED, version="14.0.12-ee", package_state="installed")
+
+
+@pytest.mark.parametrize(
+    ("facts", "expected"),
+    [
+        pytest.param(FAILED, rb.ROLL_BACK, id="failed on the new version"),
+        pytest.param(replace(FAILED, schemas=[SAME]), rb.ROLL_BACK, id="failed before its first migration"),
+        pytest.param(BACK, rb.ROLL_BACK, id="old package, newer database"),
+        pytest.param(replace(BACK, package_state="unpacked"), rb.ROLL_BACK, id="old package, not configured"),
+        pytest.param(replace(BACK, schemas=[replace(SAME, rows=None)]), rb.ROLL_BACK, id="database emptied"),
+        pytest.param(replace(BACK, schemas=[SAME], record=BEGUN), rb.ROLL_BACK, id="restore begun"),
+        pytest.param(
+            replace(BACK, schemas=[replace(SAME, newest="20210101")]), rb.ROLL_BACK, id="database of an older version"
+        ),
+        pytest.param(replace(BACK, schemas=[SAME], record=FINISHED), rb.RESTORED, id="restored, not at its end"),
+        pytest.param(
+            replace(BACK, schemas=[SAME], record={**FINISHED, "sha256": OTHER}), rb.ROLL_BACK, id="another one restored"
+        ),
+        pytest.param(replace(FAILED, record=FINISHED), rb.ROLL_BACK, id="upgraded again after a restore"),
+        pytest.param(replace(BACK, schemas=[SAME]), rb.NOTHING, id="as it was"),
+        pytest.param(
+            replace(BACK, schemas=[replace(SAME, rows=31, newest="20210612")]),
+            rb.NOTHING,
+            id="more migrations of the same version",
+        ),
+    ],
+)
+def test_how_an_instance_stands_to_the_backup(facts: rb.Facts, expected: str) -> None:
+    assert rb.state(facts) == expected
+
+
+SKIPPED = replace(MANIFEST, skipped=("registry", "repositories"))
+KEPT = replace(OPTIONS, configuration=rb.KEEP)
+
+
+@pytest.mark.parametrize(
+    ("facts", "options", "expected"),
+    [
+        pytest.param(
+            replace(FAILED, manifest=replace(MANIFEST, verified=False, checks=(Check("dump", False, "cut"),))),
+            OPTIONS,
+            ["backup"],
+            id="not verified",
+        ),
+        pytest.param(
+            replace(FAILED, changed_archives=["x has 9 bytes, 10 when it was verified."], archived_secrets=None),
+            OPTIONS,
+            ["backup"],
+            id="tampered",
+        ),
+        pytest.param(replace(FAILED, version="14.2.7"), OPTIONS, ["edition"], id="CE over an EE backup"),
+        pytest.param(replace(FAILED, version="13.12.1-ee"), OPTIONS, ["version"], id="older than the backup"),
+        pytest.param(replace(FAILED, package_missing="They do not have it."), OPTIONS, ["package"], id="no package"),
+        pytest.param(replace(FAILED, free=2999), OPTIONS, ["space"], id="one byte too few"),
+        pytest.param(replace(FAILED, free=2000, record=BEGUN), OPTIONS, [], id="unpacked already"),
+        pytest.param(replace(FAILED, free=1999, record=BEGUN), OPTIONS, ["space"], id="too few, even unpacked"),
+        pytest.param(replace(FAILED, manifest=SKIPPED), OPTIONS, ["parts"], id="no repositories in it"),
+        pytest.param(
+            replace(FAILED, manifest=SKIPPED), replace(OPTIONS, database_only=True), [], id="none are asked for"
+        ),
+        pytest.param(
+            replace(FAILED, schemas=[NEWER, replace(NEWER, name="ci", dbname="gitlabhq_production_ci")]),
+            OPTIONS,
+            ["databases"],
+            id="a database that is not in it",
+        ),
+        pytest.param(replace(FAILED, archived_secrets=OTHER), OPTIONS, ["secrets"], id="wrong secrets in its archive"),
+        pytest.param(replace(FAILED, archived_secrets=None), OPTIONS, ["secrets"], id="no secrets in its archive"),
+        pytest.param(
+            replace(FAILED, manifest=replace(MANIFEST, configuration=None)),
+            OPTIONS,
+            ["configuration"],
+            id="no configuration in it",
+        ),
+        pytest.param(FAILED, KEPT, ["secrets"], id="wrong secrets are to be kept"),
+        pytest.param(replace(FAILED, secrets={NODE: MINE}), KEPT, [], id="right secrets are to be kept"),
+        pytest.param(
+            replace(FAILED, secrets={NODE: MINE, "sidekiq-1": OTHER}), OPTIONS, ["secrets"], id="wrong on another node"
+        ),
+        pytest.param(
+            replace(FAILED, secrets={NODE: MINE, "sidekiq-1": None}), OPTIONS, ["secrets"], id="none on another node"
+        ),
+        pytest.param(FAILED, rb.Options("renamed"), ["secrets"], id="a node that the manifest does not know"),
+        pytest.param(replace(FAILED, postgresql=rb.PostgreSQL(12, True)), OPTIONS, ["postgresql"], id="older server"),
+        pytest.param(
+            replace(FAILED, version="14.2.7", free=0, package_missing="No."),
+            OPTIONS,
+            ["edition", "package", "space"],
+            id="all at once",
+        ),
+    ],
+)
+def test_what_forbids_it_is_told_all_at_once(facts: rb.Facts, options: rb.Options, expected: list[str]) -> None:
+    assert checks(facts, options) == expected
+
+
+@pytest.mark.parametrize(
+    ("postgresql", "wanted", "expected"),
+    [
+        (rb.PostgreSQL(13, True), 13, None),
+        (rb.PostgreSQL(14, False), 13, None),
+        (rb.PostgreSQL(14, True, (12, 13)), 13, rb.REVERT),
+        (rb.PostgreSQL(14, True, (12,)), 13, "has nothing to go back to"),
+        (rb.PostgreSQL(12, True, (13,)), 13, "an older server does not load"),
+        (rb.PostgreSQL(12, False), 13, "an older server does not load"),
+    ],
+)
+def test_what_postgresql_needs(postgresql: rb.PostgreSQL, wanted: int, expected: str | None) -> None:
+    step = rb.postgresql_step(postgresql, wanted)
+    if isinstance(step, rb.Reason):
+        assert expected is not None
+        assert expected in step.text
+    else:
+        assert step == expected
+
+
+def test_postgresql_goes_back_before_the_package_does() -> None:
+    facts = replace(FAILED, postgresql=rb.PostgreSQL(14, True, (13,)))
+    assert rb.reasons(facts, OPTIONS) == []
+    assert rb.steps(facts, OPTIONS)[0] == "go back to PostgreSQL 13"
+
+
+def test_after_the_restore_only_the_rest_is_left() -> None:
+    facts = replace(BACK, schemas=[SAME], record=FINISHED)
+    assert rb.steps(facts, OPTIONS) == ["empty Redis", "start the services", "prove the result"]
+    assert rb.steps(replace(facts, record=None), OPTIONS) == []
+
+
+FACTS = st.builds(
+    rb.Facts,
+    manifest=st.builds(
+        replace, st.just(MANIFEST), verified=st.booleans(), skipped=st.sampled_from([(), ("repositories",)])
+    ),
+    version=st.sampled_from(["14.0.12-ee", "14.2.7-ee", "14.2.7", "13.12.1-ee"]),
+    package_state=st.sampled_from([None, "installed", "half-configured"]),
+    schemas=st.lists(st.sampled_from([SAME, NEWER, replace(SAME, rows=None)]), min_size=1, max_size=2),
+    postgresql=st.builds(rb.PostgreSQL, st.integers(12, 14), st.booleans(), st.sampled_from([(), (13,)])),
+    free=st.integers(0, 4000),
+    changed_archives=st.sampled_from([[], ["It is not there any more."]]),
+    package_missing=st.sampled_from([None, "No."]),
+    secrets=st.dictionaries(st.sampled_from([NODE, "sidekiq-1"]), st.sampled_from([MINE, OTHER, None])),
+    archived_secrets=st.sampled_from([MINE, OTHER, None]),
+    record=st.sampled_from([None, BEGUN, FINISHED]),
+)
+
+
+@given(FACTS, st.builds(rb.Options, st.just(NODE), st.sampled_from([rb.FROM_BACKUP, rb.KEEP]), st.booleans()))
+def test_nothing_is_possible_that_one_check_alone_forbids(facts: rb.Facts, options: rb.Options) -> None:
+    found = rb.reasons(facts, options)
+    if not found:
+        manifest = facts.manifest
+        assert manifest.verified
+        assert not facts.changed_archives
+        assert facts.version.endswith("-ee")
+        assert facts.free >= 2 * manifest.archive.size
+        assert options.database_only or "repositories" not in manifest.skipped
+        kept = options.configuration == rb.KEEP
+        assert (facts.secrets.get(NODE) if kept else facts.archived_secrets) == MINE
+        assert facts.postgresql.major >= 13
+    for reason in found:
+        assert reason.text
+        assert reason.remedy.endswith((".", ").", "keep.", "true."))
+        assert "{" not in f"{reason}"
+
+
+@given(FACTS)
+def test_the_order_of_the_steps_is_always_the_same(facts: rb.Facts) -> None:
+    order = [
+        "PostgreSQL",
+        "install",
+        "put the configuration",
+        "reconfigure",
+        "drop",
+        "restore",
+        "Redis",
+        "start",
+        "prove",
+    ]
+    ranks = [next(n for n, word in enumerate(order) if word in step) for step in rb.steps(facts, OPTIONS)]
+    assert ranks == sorted(set(ranks))
