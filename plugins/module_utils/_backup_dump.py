@@ -132,7 +132,7 @@ class _Scanner:
         self._buffer = self._buffer[past:] + piece
         self._before += past
         self._position -= past
-        while self._take_rows() if self._table is not None else self._take_lines():
+        while self._take_rows(self._table) if self._table is not None else self._take_lines():
             pass
 
     def close(self) -> Dump:
@@ -147,14 +147,13 @@ class _Scanner:
         versions = sorted(row.split("\t")[self._column] for row in rows)
         return Dump(self._server_version, self._rows, tuple(versions))
 
-    def _take_rows(self) -> bool:
-        """Take the rows that are there; return whether the table is over."""
-        assert self._table is not None
+    def _take_rows(self, table: str) -> bool:
+        """Take the rows of the table that are there; return whether it is over."""
         end = self._buffer.find(_END_OF_ROWS, self._position - 1)
         # A part of the end mark may be all that is there of it.
         stop = end + 1 if end >= 0 else max(self._position, len(self._buffer) - len(_END_OF_ROWS) + 1)
-        self._rows[self._table] += self._buffer.count(b"\n", self._position, stop)
-        if self._table == SCHEMA_MIGRATIONS:
+        self._rows[table] += self._buffer.count(b"\n", self._position, stop)
+        if table == SCHEMA_MIGRATIONS:
             self._migrations.append(self._buffer[self._position : stop])
         self._position = stop
         if end < 0:
