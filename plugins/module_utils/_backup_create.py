@@ -126,6 +126,7 @@ class BackupJob(OneJob):
             # Before the data: what is in the database was encrypted with these keys, or newer ones that verification misses.
             note["configuration"] = self._save_configuration()
             note["before"] = sorted(os.listdir(self._place.directory))
+            self._store.put_away(self._id)
             self._store.write_run(self._id, {"id": self._id, "error": "it did not come to its end"})
         return True, note
 

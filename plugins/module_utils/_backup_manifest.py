@@ -26,6 +26,9 @@ SUFFIX = "_gitlab_backup.tar"
 # The name of the check that backup_prove adds. What it found holds as long as the archive is the same.
 RESTORE = "restore"
 
+# The name of the check that a later verification adds when the files are not those that were verified.
+FILES = "files"
+
 # gitlab-backup hands its arguments on unquoted, and the id becomes the name of files and directories.
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}\Z")
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
@@ -196,9 +199,10 @@ class Manifest:
         """Return the checks that did not pass."""
         return [check for check in self.checks if not check.passed]
 
-    def unverified(self) -> Manifest:
-        """Return the manifest of a backup that is not to be accepted any more."""
-        return replace(self, verified=False)
+    def was_verified(self) -> bool:
+        """Return whether the backup was verified once, though its files may have been found to be others since."""
+        failed = self.failed_checks()
+        return self.verified or (bool(failed) and all(check.name == FILES for check in failed))
 
     def with_copy(self, copy: Copy) -> Manifest:
         """Return the manifest with one more copy, which takes the place of a former one there."""

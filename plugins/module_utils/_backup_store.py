@@ -32,6 +32,7 @@ from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._state import
 
 ROOT = f"{STATE_DIRECTORY}/backups"
 FILE = "manifest.json"
+FORMER_FILE = "former_manifest.json"
 RUN_FILE = "run.json"
 LOG_FILE = "log"
 
@@ -99,6 +100,14 @@ class Store:
         record = read_record(FILE, os.path.dirname(self.path(name)))
         return None if record is None else Manifest.from_dict(record)
 
+    def verified_once(self, name: str) -> Manifest | None:
+        """Return the manifest of a backup that was verified once, None without one that can be read."""
+        with contextlib.suppress(GitLabError):
+            manifest = self.read(name)
+            if manifest is not None and manifest.was_verified():
+                return manifest
+        return None
+
     def readable(self) -> list[Manifest]:
         """Return the manifests that can be read, the newest backup first."""
         manifests = []
@@ -115,6 +124,11 @@ class Store:
         :raises GitLabError: it cannot be written.
         """
         return write_record(FILE, manifest.to_dict(), self.make(manifest.id))
+
+    def put_away(self, name: str) -> None:
+        """Put the manifest of a backup aside, since a new archive takes the place of the one that it is of."""
+        with contextlib.suppress(FileNotFoundError):
+            os.replace(self.path(name), self.file(name, FORMER_FILE))
 
     def make(self, name: str) -> str:
         """Return the directory of a backup, and make it if need be."""

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils import (
+    _backup_again,
     _backup_information,
     _backup_log,
     _backup_manifest,
@@ -41,7 +42,7 @@ from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._backup_live 
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._backup_log import REPOSITORIES
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._backup_paths import SECRETS, data_paths
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._backup_store import look_at
-from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._backup_worker import Found, load, read
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._backup_worker import UNREADABLE, Found, load, read
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._errors import GitLabError
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._job import Job, tail
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._one_job import OneJob
@@ -56,6 +57,19 @@ _AGAIN = "Put right what is named, and make a new backup; until then no role acc
 
 # What a verification finds holds as long as the archive is not written to.
 RESUME_SECONDS = 3600
+
+
+class _UnreadableError(GitLabError):
+    """A file of the backup is not there, or cannot be read; ``words`` say which and why."""
+
+    def __init__(self, name: str, words: str, **details: t.Any) -> None:
+        super().__init__(
+            f"The backup {name} could not be read: {words}",
+            "Put right what is named, and run this again.",
+            verified=False,
+            **details,
+        )
+        self.words = words
 
 
 @dataclass(frozen=True)
@@ -108,12 +122,8 @@ class VerifyJob(OneJob):
         return True, None
 
     def conclude(self, job: Job | None, note: t.Any) -> None:
-        if self._check_mode:
-            found = read(self._backup.archive, self._backup.configuration or "", lambda done, size, what: None)
-        else:
-            found = self._load(job)
         former = self._former()
-        manifest = self._manifest(found, former)
+        manifest = self._judge(job, former)
         changed = former is None or replace(former, verified_at=manifest.verified_at) != manifest
         path = self._store.path(manifest.id)
         if changed and not self._check_mode:
@@ -131,8 +141,39 @@ class VerifyJob(OneJob):
         if not manifest.verified:
             failed = "; ".join(f"{one.name}: {one.detail}" for one in manifest.failed_checks())
             raise GitLabError(
-                f"The backup {manifest.id} is not verified. {failed}".rstrip(".") + ".", _AGAIN, **self.result
+                f"The backup {manifest.id} is not verified. {failed}".rstrip(".") + ".",
+                self._bring_back() if manifest.was_verified() else _AGAIN,
+                **self.result,
             )
+
+    def _judge(self, job: Job | None, former: _backup_manifest.Manifest | None) -> _backup_manifest.Manifest:
+        now = iso(datetime.now(timezone.utc)) or ""
+        before = former if former and former.was_verified() else None
+        try:
+            contents, configuration = self._found(job)
+        except _UnreadableError as error:
+            if before is None:
+                raise
+            return _backup_again.spoiled(before, error.words, now)
+        if before is None:
+            return self._manifest(contents, configuration, former, now)
+        if before.configuration is None and self._backup.configuration_wanted:
+            raise GitLabError(
+                f"The backup {self._backup.id} was verified without an archive of /etc/gitlab.",
+                "Set configuration: false to look at it as it was verified. To add the archive, remove"
+                f" {self._store.path(self._backup.id)}, and verify it anew while GitLab is of the backup's version.",
+                verified=False,
+            )
+        self.notes.append(
+            f"It was verified at {before.verified_at}. Only its files are looked at now, not what the instance is today."
+        )
+        return _backup_again.judge(before, contents, configuration, now)
+
+    def _bring_back(self) -> str:
+        return (
+            "Bring back the files that were verified (a copy has the same sha256), and run this again. If the backup was"
+            f" made anew under this id, remove {self._store.path(self._backup.id)} first. Until then no role accepts it."
+        )
 
     def _newer(self, job: Job) -> bool:
         try:
@@ -140,7 +181,14 @@ class VerifyJob(OneJob):
         except OSError:
             return False
 
-    def _load(self, job: Job | None) -> Found:
+    def _found(self, job: Job | None) -> Found:
+        if self._check_mode:
+            try:
+                return read(self._backup.archive, self._backup.configuration or "", lambda done, size, what: None)
+            except GitLabError as error:
+                raise _UnreadableError(self._backup.id, str(error)) from error
+        if job is not None and job.rc == UNREADABLE:
+            raise _UnreadableError(self._backup.id, tail(job.errors).strip(), log=job.log)
         if job is not None and job.rc != 0:
             words = tail(job.errors).strip() or "its process disappeared (killed, or a restart)"
             raise GitLabError(
@@ -163,12 +211,17 @@ class VerifyJob(OneJob):
             self.notes.append(f"The former manifest could not be read, and is replaced: {error.msg}")
             return None
 
-    def _manifest(self, found: Found, former: _backup_manifest.Manifest | None) -> _backup_manifest.Manifest:
-        contents, configuration = found
+    def _manifest(
+        self,
+        contents: Contents,
+        configuration: ConfigurationContents | None,
+        former: _backup_manifest.Manifest | None,
+        now: str,
+    ) -> _backup_manifest.Manifest:
         expected = self._expected()
         information = self._information(contents)
         # What was found out of this very archive by other means.
-        same = former if former and former.archive == contents.archive else None
+        same = former if former and not _backup_manifest.changed_since(former.archive, contents.archive) else None
         loaded = [one for one in same.checks if one.name == _backup_manifest.RESTORE] if same else []
         checks = (*check(contents, configuration, expected), *loaded)
         return _backup_manifest.Manifest(
@@ -187,7 +240,7 @@ class VerifyJob(OneJob):
             skipped=tuple(skipped_parts(contents, expected)),
             secrets={node: checksum or "" for node, checksum in sorted(expected.secrets.items())},
             created_at=self._created_at(information),
-            verified_at=iso(datetime.now(timezone.utc)) or "",
+            verified_at=now,
             verified=all(one.passed for one in checks),
             checks=checks,
             proved_by_restore=same.proved_by_restore if same else None,

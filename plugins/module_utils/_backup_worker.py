@@ -28,6 +28,9 @@ from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._errors impor
 # How often a line of progress is printed.
 LINE_SECONDS = 10
 
+# The exit status when a file is not there, or cannot be read. Any other than 0 says nothing against the backup.
+UNREADABLE = 3
+
 Found = t.Tuple[Contents, t.Optional[ConfigurationContents]]
 
 
@@ -38,7 +41,8 @@ def main(arguments: t.Sequence[str]) -> None:
         text = dump(*read(archive, configuration, _printer()))
     except GitLabError as error:
         # The one way out of a process that is no module.
-        raise SystemExit(str(error)) from error
+        sys.stderr.write(f"{error}\n")
+        raise SystemExit(UNREADABLE) from error
     with open(f"{result}.new", "w", encoding="utf-8") as file:
         file.write(text)
     os.replace(f"{result}.new", result)

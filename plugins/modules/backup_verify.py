@@ -20,6 +20,9 @@ description:
   - The rows of each table are counted from the dump. Those of some tables are compared with the database, which goes on changing while the
     instance serves; other numbers are told and are no failure, a table that is missing or has lost all of its rows is one.
   - It fails when a check does not pass. The manifest then says so, and no module and no role of this collection accepts the backup.
+  - A backup that was verified before is not compared with the instance again, which may have been upgraded since. Its files are read as the
+    first time; as long as they are the same, the manifest stays as it is. When they are not, or cannot be read, it is not verified any more
+    until those that were verified are brought back.
 extends_documentation_fragment:
   - gitlab_fleet.upgrade.instance
   - gitlab_fleet.upgrade.long_work
@@ -43,7 +46,7 @@ options:
     type: str
     required: true
   archive:
-    description: The archive, if it is not in O(backup_path) under its usual name.
+    description: The archive, if it is neither where it was made or verified last, nor in O(backup_path) under its usual name.
     type: path
   backup_path:
     description: The directory of the backups. By default what C(gitlab.yml) says.
@@ -54,7 +57,9 @@ options:
       - By default for the Linux package only.
     type: bool
   configuration_archive:
-    description: The archive of C(/etc/gitlab). By default the one that M(gitlab_fleet.upgrade.gitlab_backup) made with this backup.
+    description:
+      - The archive of C(/etc/gitlab). By default the one that M(gitlab_fleet.upgrade.gitlab_backup) made with this backup, or that was
+        verified with it.
     type: path
   skip:
     description:
@@ -244,16 +249,18 @@ from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._package impo
 
 
 def choose(module: AnsibleModule, instance: Instance, store: Store) -> Backup:
-    """Return the backup that the options point at, with what the run that made it left."""
+    """Return the backup that the options point at, with what the run that made it and its verification left."""
     params = module.params
     run = store.read_run(params["id"]) or {}
+    former = store.verified_once(params["id"])
+    saved = former.configuration if former else None
     directory = params["backup_path"] or backup_path(instance.installation)
     usual = os.path.join(directory, f"{params['id']}{SUFFIX}")
     configuration = params["configuration"]
     return Backup(
         id=params["id"],
-        archive=params["archive"] or run.get("archive") or usual,
-        configuration=params["configuration_archive"] or run.get("configuration"),
+        archive=params["archive"] or (former.archive.path if former else run.get("archive") or usual),
+        configuration=params["configuration_archive"] or (saved.path if saved else run.get("configuration")),
         configuration_wanted=configuration_default(params["install_type"]) if configuration is None else configuration,
         skip=tuple(run.get("skipped", ()) if params["skip"] is None else params["skip"]),
         node=params["node"] or socket.gethostname(),

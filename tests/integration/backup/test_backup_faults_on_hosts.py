@@ -13,6 +13,8 @@ import pytest
 from backing_up import BACKUPS, STATE, Host, kill_controller
 from instances import Instances
 
+RAILS = "/opt/gitlab/embedded/service/gitlab-rails"
+SECRETS = "/etc/gitlab/gitlab-secrets.json"
 UPLOADS = "/var/opt/gitlab/gitlab-rails/uploads"
 SLOW = 'sleep 6\nexec "$real" "$@"'
 
@@ -122,17 +124,55 @@ def test_an_archive_that_was_changed_after_its_verification(host: Host) -> None:
     assert "has the sha256" in proof["msg"]
 
 
-def test_an_archive_that_was_damaged_inside(host: Host) -> None:
+def test_an_archive_that_was_damaged_inside_counts_again_when_it_is_brought_back(host: Host) -> None:
     host.made(id="damaged", database_only=True)
-    host.verified("damaged")
+    before = host.verified("damaged")["manifest"]
     script = "import sys; p = sys.argv[1]; b = bytearray(open(p, 'rb').read()); i = b.index(b'\\x1f\\x8b\\x08'); b[i + 5000] ^= 255; open(p, 'wb').write(b)"
-    host.sh(f'python3 -c "{script}" {host.archive("damaged")}')
+    host.sh(f'cp -p {host.archive("damaged")} /root/copy.tar; python3 -c "{script}" {host.archive("damaged")}')
 
     result = host.run("backup_verify", id="damaged")
 
     assert result["failed"]
-    assert "dump of main" in result["msg"]
+    assert "has the sha256" in result["msg"]
+    assert "db/database.sql.gz" in result["msg"]
     host.refused("damaged")
+
+    host.sh(f"rm {host.archive('damaged')}")
+    missing = host.run("backup_verify", id="damaged")
+    assert missing["failed"]
+    assert "No such file" in missing["msg"]
+    assert missing["verified"] is False
+    host.refused("damaged")
+
+    host.sh(f"mv /root/copy.tar {host.archive('damaged')}")
+    back = host.verified("damaged")["manifest"]
+    assert dict(back, verified_at=before["verified_at"]) == before
+
+
+def test_a_good_backup_stays_one_when_the_instance_is_upgraded(host: Host) -> None:
+    for name in ("kept", "late"):
+        host.made(id=name, database_only=True)
+    before = host.verified("kept")["manifest"]
+    # What an upgrade changes of all that a backup is compared with.
+    host.sh(f"cp -p {RAILS}/VERSION {SECRETS} /root; echo 14.2.7-ee >{RAILS}/VERSION; echo >>{SECRETS}")
+    host.fleet.sql(host.name, "INSERT INTO schema_migrations VALUES ('20210728174349')")
+    try:
+        again = host.verified("kept")
+        late = host.run("backup_verify", id="late")
+    finally:
+        host.sh(f"cp -p /root/VERSION {RAILS}/VERSION; cp -p /root/gitlab-secrets.json {SECRETS}")
+        host.fleet.sql(host.name, "DELETE FROM schema_migrations WHERE version = '20210728174349'")
+
+    assert not again["changed"]
+    assert again["manifest"] == before
+    assert not host.run("backup_copy", id="kept")["failed"]
+    assert late["failed"]
+    assert {check["name"] for check in late["checks"] if not check["passed"]} == {
+        "version",
+        "schema of main",
+        "secrets",
+    }
+    host.refused("late")
 
 
 def test_another_edition_and_secrets_that_differ(host: Host) -> None:

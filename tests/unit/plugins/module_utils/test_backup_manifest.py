@@ -206,7 +206,7 @@ def test_a_file_that_was_changed_is_refused(backup: Backup, file: str, content: 
 
 
 def test_one_that_is_not_verified_is_refused_by_name_and_not_chosen_without(backup: Backup) -> None:
-    backup.store.write(backup.manifest.unverified())
+    backup.store.write(replace(backup.manifest, verified=False))
 
     for name, words in ((NAME, "is not verified"), (None, "no verified backup"), ("other", "has no manifest")):
         with pytest.raises(GitLabError, match=words):
@@ -230,6 +230,46 @@ def test_a_manifest_that_cannot_be_read_hides_no_other_and_is_never_accepted(bac
     assert backup.store.require().id == NAME
     with pytest.raises(GitLabError, match="not a whole manifest"):
         backup.store.require("broken")
+
+
+@pytest.mark.parametrize(
+    ("verified", "checks", "once"),
+    [
+        (True, [("archive", True)], True),
+        (False, [("archive", True), ("files", False)], True),
+        (False, [("archive", False), ("files", False)], False),
+        (False, [("restore", False)], False),
+        # Its verification did not end.
+        (False, [("archive", True)], False),
+        (False, [], False),
+    ],
+)
+def test_only_files_that_changed_leave_a_backup_one_that_was_verified(
+    backup: Backup, verified: bool, checks: list[tuple[str, bool]], once: bool
+) -> None:
+    one = replace(
+        backup.manifest, verified=verified, checks=tuple(m.Check(name, passed, "detail") for name, passed in checks)
+    )
+    backup.store.write(one)
+
+    assert one.was_verified() is once
+    assert backup.store.verified_once(NAME) == (one if once else None)
+
+
+def test_no_manifest_is_none_of_a_verified_backup(backup: Backup) -> None:
+    assert backup.store.verified_once("other") is None
+    pathlib.Path(backup.store.path(NAME)).write_text("{}")
+    assert backup.store.verified_once(NAME) is None
+
+
+def test_the_manifest_of_an_archive_that_is_made_anew_is_put_away(backup: Backup) -> None:
+    backup.store.put_away(NAME)
+    backup.store.put_away("other")
+
+    assert backup.store.read(NAME) is None
+    assert m.Manifest.from_json(pathlib.Path(backup.store.file(NAME, "former_manifest.json")).read_text()) == (
+        backup.manifest
+    )
 
 
 def test_a_backup_that_was_forgotten_is_gone(backup: Backup) -> None:

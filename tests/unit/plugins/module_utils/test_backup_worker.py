@@ -49,7 +49,7 @@ def test_as_a_job_it_says_what_it_cannot_read_and_leaves_no_result(tmp_path: pat
     done = subprocess.run(command, capture_output=True, text=True, check=False)
 
     assert command[0] == sys.executable
-    assert done.returncode == 1
+    assert done.returncode == _backup_worker.UNREADABLE
     assert "Cannot read" in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "result").exists()
