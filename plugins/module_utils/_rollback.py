@@ -83,7 +83,7 @@ class Facts:
     # The sha256 of gitlab-secrets.json by node, None where there is none; and of the one in the configuration's archive.
     secrets: t.Mapping[str, str | None] = field(default_factory=dict)
     archived_secrets: str | None = None
-    # The record of a restore that began: {"backup", "sha256", "finished_at"}.
+    # The record of a rollback or restore that began: {"backup", "sha256", "database_only", "unpacked", "finished_at"}.
     record: t.Mapping[str, t.Any] | None = None
 
 
@@ -108,21 +108,36 @@ class Reason:
         return f"{self.text} {self.remedy}"
 
 
-def is_finished(record: t.Mapping[str, t.Any] | None, manifest: Manifest) -> bool:
-    """Return whether a record says that this very backup was restored to its end."""
-    return bool(record and record.get("finished_at") and record.get("sha256") == manifest.archive.sha256)
+def is_finished(record: t.Mapping[str, t.Any] | None, manifest: Manifest, database_only: bool = True) -> bool:
+    """Return whether a record says that this very backup was restored to its end.
+
+    The databases alone are enough only where ``database_only`` asks for no more.
+    """
+    if not record or not record.get("finished_at") or record.get("sha256") != manifest.archive.sha256:
+        return False
+    return database_only or not record.get("database_only")
 
 
-def state(facts: Facts) -> str:
-    """Return how the instance stands to the backup: nothing to do, restored but not finished, or to be rolled back."""
+def is_begun(record: t.Mapping[str, t.Any] | None, manifest: Manifest) -> bool:
+    """Return whether a record says that rolling back to this very backup has begun, and did not get to its end."""
+    return bool(record and not record.get("finished_at") and record.get("sha256") == manifest.archive.sha256)
+
+
+def state(facts: Facts, options: Options) -> str:
+    """Return how the instance stands to the backup: nothing to do, restored but not finished, or to be rolled back.
+
+    What is installed and what is in the databases has the first word: a record can be older than they are. That
+    everything looks as it should is enough only where no record says that something has begun: the last table that is
+    dropped can be the one that would tell.
+    """
     manifest = facts.manifest
-    if not same_version(facts.version, manifest.gitlab.version):
+    if not same_version(facts.version, manifest.gitlab.version) or facts.package_state not in (None, INSTALLED):
         return ROLL_BACK
-    if is_finished(facts.record, manifest):
+    if any(_is_foreign(schema, manifest) for schema in facts.schemas):
+        return ROLL_BACK
+    if is_finished(facts.record, manifest, options.database_only):
         return RESTORED
-    if facts.record or facts.package_state not in (None, INSTALLED):
-        return ROLL_BACK
-    return ROLL_BACK if any(_is_foreign(schema, manifest) for schema in facts.schemas) else NOTHING
+    return ROLL_BACK if facts.record else NOTHING
 
 
 def _is_foreign(schema: Schema, manifest: Manifest) -> bool:
@@ -167,7 +182,7 @@ def reasons(facts: Facts, options: Options) -> list[Reason]:
 def steps(facts: Facts, options: Options) -> list[str]:
     """Return what is to be done, in words and in its order."""
     manifest = facts.manifest
-    there = state(facts)
+    there = state(facts, options)
     if there == NOTHING:
         return []
     result = []
@@ -178,10 +193,10 @@ def steps(facts: Facts, options: Options) -> list[str]:
             result.append(f"install GitLab {manifest.gitlab.version} in the place of {facts.version}")
         if options.configuration == FROM_BACKUP:
             result.append("put the configuration of the backup back")
-        result += ["reconfigure", "drop everything in the databases"]
+        result += ["reconfigure", "empty Redis", "drop everything in the databases"]
         what = "the databases" if options.database_only else "everything"
         result.append(f"restore {what} from {manifest.id}")
-    return [*result, "empty Redis", "start the services", "prove the result"]
+    return [*result, "start the services", "prove the result"]
 
 
 def _backup(facts: Facts, options: Options) -> list[Reason]:
@@ -300,7 +315,9 @@ def _parts(facts: Facts, options: Options) -> list[Reason]:
 
 
 def _space(facts: Facts, options: Options) -> list[Reason]:
-    times = SPACE_FACTOR_AGAIN if facts.record else SPACE_FACTOR
+    # The record is older than the restore; what the restore itself wrote into it says nothing of unpacking.
+    unpacked = is_begun(facts.record, facts.manifest) and (facts.record or {}).get("unpacked", True)
+    times = SPACE_FACTOR_AGAIN if unpacked else SPACE_FACTOR
     needed = times * facts.manifest.archive.size
     if facts.free >= needed:
         return []

@@ -83,6 +83,13 @@ state:
   type: str
   returned: success
   sample: roll_back
+begun:
+  description:
+    - Whether an earlier run has begun to roll back to this backup and did not get to the end of the restore.
+    - The databases may be empty in part then, and RV(loss) is only what is left of what is lost.
+  type: bool
+  returned: success
+  sample: false
 possible:
   description: Whether rolling back is possible. It is false as long as there is one reason against it.
   type: bool
@@ -234,7 +241,7 @@ def run(module: AnsibleModule) -> dict[str, t.Any]:
         archived_secrets=reading.archived_secrets(configuration.path) if configuration and not changed else None,
         record=read_record(_rollback.RECORD),
     )
-    state = _rollback.state(facts)
+    state = _rollback.state(facts, options)
     reasons = _rollback.reasons(facts, options)
     loss = count_loss(instance, manifest) if params["count_rows"] and state == _rollback.ROLL_BACK else None
     step = _rollback.postgresql_step(facts.postgresql, manifest.postgresql.major)
@@ -244,6 +251,7 @@ def run(module: AnsibleModule) -> dict[str, t.Any]:
     return {
         "changed": False,
         "state": state,
+        "begun": _rollback.is_begun(facts.record, manifest),
         "possible": not reasons,
         "reasons": [asdict(reason) for reason in reasons],
         "steps": _rollback.steps(facts, options),

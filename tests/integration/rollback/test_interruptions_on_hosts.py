@@ -10,7 +10,7 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from failed_upgrade import Rollback, assert_as_before, fail_to_upgrade, failed_upgrades, wait_for
+from failed_upgrade import OLD, Rollback, assert_as_before, fail_to_upgrade, failed_upgrades, wait_for
 from instances import Instances
 
 HOST = "broken-off"
@@ -78,4 +78,29 @@ def test_a_lost_connection_is_survived(fleet: Instances, tmp_path: Path) -> None
         wait_for(output, "connected again")
         fleet.sql(HOST, LET_GO)
         wait_for(output, "Rolled back to before")
+    assert_as_before(fleet, HOST)
+
+
+def test_half_a_database_that_looks_whole_is_not_taken_for_nothing_to_do(fleet: Instances, tmp_path: Path) -> None:
+    fail_to_upgrade(fleet, HOST)
+    with Rollback(fleet, HOST).running(tmp_path) as output:
+        wait_for(output, "node | Find which build is installed")
+    # As after an upgrade that failed before its first migration, whose databases were being emptied: the last table that goes is the one that tells.
+    fleet.sql(HOST, "DELETE FROM schema_migrations WHERE version > '20210611'; DROP TABLE push_event_payloads CASCADE")
+    digest = fleet.sh(HOST, "sha256sum /etc/gitlab/gitlab-secrets.json | cut -d' ' -f1")
+    check = fleet.run(HOST, "rollback_check", backup="before", node=HOST, secrets={HOST: digest})
+    assert (check["version"], check["state"], check["begun"]) == (OLD, "roll_back", True)
+    done = Rollback(fleet, HOST).run()
+    assert done.returncode == 0, done.stdout
+    assert "Rolled back to before" in done.stdout
+    assert_as_before(fleet, HOST)
+
+
+def test_services_that_were_left_stopped_are_started_and_nothing_else_is_claimed(fleet: Instances) -> None:
+    stopped = fleet.run(HOST, "gitlab_services", name=["puma", "sidekiq"], state="stopped", remember=True)
+    assert not stopped["failed"]
+    done = Rollback(fleet, HOST).run()
+    assert done.returncode == 0, done.stdout
+    assert "Nothing was restored" in done.stdout, done.stdout
+    assert "Rolled back to" not in done.stdout
     assert_as_before(fleet, HOST)

@@ -70,9 +70,15 @@ def test_a_whole_fleet_is_not_rolled_back_by_mistake(fleet: Instances, unchanged
     group = tmp_path / "group.ini"
     group.write_text(f"[gitlab]\n{HOST}\n")
     variables = '{"rollback_restore_backup": "before", "rollback_restore_accept_loss_since_backup": true}'
-    done = fleet.play("gitlab_fleet.upgrade.rollback", "-i", str(group), "-e", variables)
-    assert done.returncode != 0
-    assert "Run it with --limit HOST, or set gitlab_upgrade_hosts" in done.stdout, done.stdout
+    stray = tmp_path / "group_vars" / "gitlab.yml"
+    for limit, value in (([], None), (["--limit", "all"], None), (["--limit", "gitlab:!other"], None), ([], "other")):
+        if value:
+            # It does not choose the hosts there.
+            stray.parent.mkdir()
+            stray.write_text(f"gitlab_upgrade_hosts: {value}\n")
+        done = fleet.play("gitlab_fleet.upgrade.rollback", "-i", str(group), *limit, "-e", variables)
+        assert done.returncode != 0
+        assert "Run it with --limit HOST, or with -e gitlab_upgrade_hosts=HOST" in done.stdout, done.stdout
 
 
 def test_an_archive_that_was_changed_is_refused(fleet: Instances, unchanged: None) -> None:

@@ -9,53 +9,10 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rollbacks import BACK, BEGUN, FAILED, FINISHED, MANIFEST, MINE, NEWER, NODE, OPTIONS, OTHER, SAME
 
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils import _rollback as rb
-from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._backup_manifest import (
-    Archive,
-    Check,
-    Configuration,
-    DatabaseDump,
-    GitLab,
-    Manifest,
-    Package,
-    PostgreSQL,
-)
-
-MINE, OTHER = "a" * 64, "b" * 64
-NODE = "gitlab.example.com"
-
-DUMP = DatabaseDump("main", "gitlabhq_production", "db/database.sql.gz", 1000, {"public.projects": 42}, 30, "20210611")
-MANIFEST = Manifest(
-    id="1700535909_2023_11_21_14.0.12-ee",
-    archive=Archive("/var/opt/gitlab/backups/x_gitlab_backup.tar", 1000, MINE),
-    configuration=Configuration("/etc/gitlab/config_backup/c.tar", 10, MINE, ("etc/gitlab/gitlab.rb",)),
-    gitlab=GitLab("14.0.12-ee", "ee", Package("gitlab-ee", "14.0.12-ee.0"), "omnibus"),
-    postgresql=PostgreSQL("13.11", 13),
-    databases=(DUMP,),
-    parts=(),
-    skipped=("registry",),
-    secrets={NODE: MINE},
-    created_at="2023-11-21T03:05:09Z",
-    verified_at="2023-11-21T03:06:09Z",
-    verified=True,
-    checks=(),
-)
-NEWER = rb.Schema("main", "gitlabhq_production", 38, "20210709", ("20210622", "20210709"))
-SAME = rb.Schema("main", "gitlabhq_production", 30, "20210611")
-FAILED = rb.Facts(
-    manifest=MANIFEST,
-    version="14.2.7-ee",
-    package_state="half-configured",
-    schemas=[NEWER],
-    postgresql=rb.PostgreSQL(13, True),
-    free=3000,
-    secrets={NODE: OTHER, "sidekiq-1": MINE},
-    archived_secrets=MINE,
-)
-OPTIONS = rb.Options(NODE)
-BEGUN = {"backup": MANIFEST.id, "sha256": MINE, "finished_at": None}
-FINISHED = {"backup": MANIFEST.id, "sha256": MINE, "finished_at": 1700600000.0}
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._backup_manifest import Check
 
 
 def checks(facts: rb.Facts, options: rb.Options = OPTIONS) -> list[str]:
@@ -63,21 +20,18 @@ def checks(facts: rb.Facts, options: rb.Options = OPTIONS) -> list[str]:
 
 
 def test_a_failed_upgrade_can_be_rolled_back() -> None:
-    assert rb.state(FAILED) == rb.ROLL_BACK
+    assert rb.state(FAILED, OPTIONS) == rb.ROLL_BACK
     assert rb.reasons(FAILED, OPTIONS) == []
     assert rb.steps(FAILED, OPTIONS) == [
         "install GitLab 14.0.12-ee in the place of 14.2.7-ee",
         "put the configuration of the backup back",
         "reconfigure",
+        "empty Redis",
         "drop everything in the databases",
         "restore everything from 1700535909_2023_11_21_14.0.12-ee",
-        "empty Redis",
         "start the services",
         "prove the result",
     ]
-
-
-BACK = replace(FAILED, version="14.0.12-ee", package_state="installed")
 
 
 @pytest.mark.parametrize(
@@ -97,6 +51,12 @@ BACK = replace(FAILED, version="14.0.12-ee", package_state="installed")
             replace(BACK, schemas=[SAME], record={**FINISHED, "sha256": OTHER}), rb.ROLL_BACK, id="another one restored"
         ),
         pytest.param(replace(FAILED, record=FINISHED), rb.ROLL_BACK, id="upgraded again after a restore"),
+        pytest.param(replace(BACK, record=FINISHED), rb.ROLL_BACK, id="restored, and newer all the same"),
+        pytest.param(
+            replace(BACK, schemas=[replace(SAME, rows=None)], record=FINISHED),
+            rb.ROLL_BACK,
+            id="restored, then emptied",
+        ),
         pytest.param(replace(BACK, schemas=[SAME]), rb.NOTHING, id="as it was"),
         pytest.param(
             replace(BACK, schemas=[replace(SAME, rows=31, newest="20210612")]),
@@ -106,7 +66,31 @@ BACK = replace(FAILED, version="14.0.12-ee", package_state="installed")
     ],
 )
 def test_how_an_instance_stands_to_the_backup(facts: rb.Facts, expected: str) -> None:
-    assert rb.state(facts) == expected
+    assert rb.state(facts, OPTIONS) == expected
+
+
+@pytest.mark.parametrize(
+    ("record", "database_only", "expected"),
+    [
+        (FINISHED, False, rb.RESTORED),
+        (FINISHED, True, rb.RESTORED),
+        ({**FINISHED, "database_only": True}, True, rb.RESTORED),
+        ({**FINISHED, "database_only": True}, False, rb.ROLL_BACK),
+        (BEGUN, True, rb.ROLL_BACK),
+    ],
+)
+def test_the_databases_alone_are_not_everything(record: dict[str, object], database_only: bool, expected: str) -> None:
+    assert (
+        rb.state(replace(BACK, schemas=[SAME], record=record), replace(OPTIONS, database_only=database_only))
+        == expected
+    )
+
+
+@given(st.sampled_from([SAME, NEWER, replace(SAME, rows=None)]), st.booleans())
+def test_what_has_begun_and_not_ended_is_never_nothing_to_do(schema: rb.Schema, database_only: bool) -> None:
+    facts = replace(BACK, schemas=[schema], record={**BEGUN, "unpacked": False})
+    assert rb.is_begun(facts.record, MANIFEST)
+    assert rb.state(facts, replace(OPTIONS, database_only=database_only)) == rb.ROLL_BACK
 
 
 SKIPPED = replace(MANIFEST, skipped=("registry", "repositories"))
@@ -134,6 +118,13 @@ KEPT = replace(OPTIONS, configuration=rb.KEEP)
         pytest.param(replace(FAILED, free=2999), OPTIONS, ["space"], id="one byte too few"),
         pytest.param(replace(FAILED, free=2000, record=BEGUN), OPTIONS, [], id="unpacked already"),
         pytest.param(replace(FAILED, free=1999, record=BEGUN), OPTIONS, ["space"], id="too few, even unpacked"),
+        pytest.param(
+            replace(FAILED, free=2999, record={**BEGUN, "unpacked": False}),
+            OPTIONS,
+            ["space"],
+            id="begun, not unpacked",
+        ),
+        pytest.param(replace(FAILED, free=2999, record=FINISHED), OPTIONS, ["space"], id="restored and unpacked once"),
         pytest.param(replace(FAILED, manifest=SKIPPED), OPTIONS, ["parts"], id="no repositories in it"),
         pytest.param(
             replace(FAILED, manifest=SKIPPED), replace(OPTIONS, database_only=True), [], id="none are asked for"
@@ -202,7 +193,7 @@ def test_postgresql_goes_back_before_the_package_does() -> None:
 
 def test_after_the_restore_only_the_rest_is_left() -> None:
     facts = replace(BACK, schemas=[SAME], record=FINISHED)
-    assert rb.steps(facts, OPTIONS) == ["empty Redis", "start the services", "prove the result"]
+    assert rb.steps(facts, OPTIONS) == ["start the services", "prove the result"]
     assert rb.steps(replace(facts, record=None), OPTIONS) == []
 
 
@@ -250,9 +241,9 @@ def test_the_order_of_the_steps_is_always_the_same(facts: rb.Facts) -> None:
         "install",
         "put the configuration",
         "reconfigure",
+        "Redis",
         "drop",
         "restore",
-        "Redis",
         "start",
         "prove",
     ]
