@@ -97,6 +97,16 @@ def new_id(version: str, now: float) -> str:
     return check_id(f"fleet_{int(now)}_{time.strftime('%Y_%m_%d', time.gmtime(now))}_{version}")
 
 
+def ignores_variables(version: GitLabVersion) -> bool:
+    """Return whether GITLAB_BACKUP_PGHOST and its like are without effect in a version."""
+    return any(first <= version.release <= last for first, last in _VARIABLES_BROKEN)
+
+
+def through_pgbouncer(connections: t.Iterable[Connection]) -> list[str]:
+    """Return the names of the connections that lead to PgBouncer."""
+    return sorted(one.name for one in connections if str(one.port) == PGBOUNCER_PORT)
+
+
 def refuse_connection(request: Request, version: GitLabVersion, connections: t.Iterable[Connection]) -> None:
     """Refuse a backup that would dump the database through PgBouncer.
 
@@ -104,7 +114,7 @@ def refuse_connection(request: Request, version: GitLabVersion, connections: t.I
 
     :raises GitLabError: it would.
     """
-    broken = any(first <= version.release <= last for first, last in _VARIABLES_BROKEN)
+    broken = ignores_variables(version)
     if request.direct and broken:
         raise GitLabError(
             f"GitLab {version} ignores GITLAB_BACKUP_PGHOST and its like, so that database_host, database_port and"
@@ -112,7 +122,7 @@ def refuse_connection(request: Request, version: GitLabVersion, connections: t.I
             "Let database.yml of this node point at the PostgreSQL primary itself for the time of the backup"
             " (gitlab_rails['db_host'] and ['db_port'] in gitlab.rb, then gitlab-ctl reconfigure), and leave the options out.",
         )
-    through = sorted(one.name for one in connections if str(one.port) == PGBOUNCER_PORT)
+    through = through_pgbouncer(connections)
     if through and not request.direct and DATABASE not in request.skip:
         raise GitLabError(
             f"database.yml leads to port {PGBOUNCER_PORT}, which is PgBouncer's ({', '.join(through)}). A dump through PgBouncer"

@@ -19,10 +19,12 @@ import re
 import typing as t
 from dataclasses import asdict, dataclass
 
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._backup_manifest import same_version
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._database import Part
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._errors import GitLabError
 
 if t.TYPE_CHECKING:
+    from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._backup_manifest import Manifest
     from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._database import Session
 
 # Kept until the last: its owner says which role is GitLab's, also to the run that goes on after an interruption.
@@ -219,6 +221,25 @@ def refusals(name: str, contents: Contents) -> list[str]:
         return []
     who = ", ".join(sorted({f"{one.application} from {one.address or 'this host'}" for one in contents.sessions}))
     return [f"{len(contents.sessions)} sessions of GitLab's services are connected to the database {name}: {who}."]
+
+
+def not_restorable(manifest: Manifest, version: str, dbnames: t.Iterable[str]) -> list[str]:
+    """Return why a backup would not bring back what is dropped in ``dbnames``; nothing when it would.
+
+    ``version`` is that of the installed code, which alone restores the backup.
+    """
+    reasons = []
+    if not same_version(manifest.gitlab.version, version):
+        reasons.append(
+            f"The backup {manifest.id} is of GitLab {manifest.gitlab.version}, and {version} is installed, which cannot restore it."
+        )
+    saved = {dump.dbname for dump in manifest.databases}
+    unsaved = sorted(set(dbnames) - saved)
+    if unsaved:
+        reasons.append(
+            f"The backup {manifest.id} has no dump of {', '.join(unsaved)}, whose data would be lost for good."
+        )
+    return reasons
 
 
 def lost_extensions(before: Contents, after: Contents) -> list[str]:

@@ -14,14 +14,19 @@ import os
 import time
 import typing as t
 
-from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils import _database_clean, _restore_log
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils import (
+    _database_clean,
+    _restore_connection,
+    _restore_log,
+    _restore_place,
+    _rollback_loss,
+)
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._backup_manifest import refusals, same_version
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._errors import GitLabError
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._gitlab import OMNIBUS
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._job import RUNNING, Job, tail
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._one_job import OneJob
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._rollback import RECORD, is_finished
-from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._rollback_loss import count, not_as_in_backup
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._rollback_reading import (
     changed_archives,
     free_bytes,
@@ -47,7 +52,6 @@ FILES = (
     *("repositories", "terraform_state", "uploads"),
 )
 
-LOG_BYTES = 8 * 1024 * 1024
 LOG_TAIL_BYTES = 8000
 # With less than this free a restore on a full disk has been seen to stand still for ever (gitlab#591737).
 FULL_BYTES = 16 * 1024 * 1024
@@ -57,10 +61,11 @@ STALL_SECONDS = 300
 PID_FILE = "tmp/backup_restore.pid"
 
 
-def command(installation: Installation, backup: str, database_only: bool) -> list[str]:
+def command(installation: Installation, choice: Choice) -> list[str]:
     """Return the command. It answers GitLab's questions beforehand; their reasons are looked for in its output."""
-    skip = [f"SKIP={','.join(FILES)}"] if database_only else []
-    return ["/opt/gitlab/bin/gitlab-backup", "restore", f"BACKUP={backup}", "GITLAB_ASSUME_YES=1", *skip]
+    skip = {"SKIP": ",".join(FILES)} if choice.database_only else {}
+    settings = {"BACKUP": choice.manifest.id, "GITLAB_ASSUME_YES": "1", **skip, **choice.direct.settings()}
+    return installation.backup("restore", settings)
 
 
 def is_stalled(full: bool, quiet_seconds: float) -> bool:
@@ -90,6 +95,9 @@ class Choice(t.NamedTuple):
     database_only: bool
     accept_schema_errors: bool
     start: bool
+    # Tables whose rows may be others than in the backup.
+    accept_row_differences: tuple[str, ...] = ()
+    direct: _restore_connection.Direct = _restore_connection.AS_CONFIGURED
 
 
 class RestoreJob(OneJob):
@@ -110,7 +118,7 @@ class RestoreJob(OneJob):
         self._instance = instance
         self._manifest = choice.manifest
         self._choice = choice
-        argv = command(installation, choice.manifest.id, choice.database_only)
+        argv = command(installation, choice)
         super().__init__(jobs, memory, argv, None, check_mode)
         self.result: dict[str, t.Any] = {}
 
@@ -122,7 +130,7 @@ class RestoreJob(OneJob):
         return waiting
 
     def prepare(self) -> tuple[bool, t.Any]:
-        if not self._choice.start or is_finished(read_record(RECORD), self._manifest):
+        if not self._choice.start or self._is_finished():
             return False, None
         refused = refusals(self._manifest) or changed_archives(self._manifest)
         if refused:
@@ -135,6 +143,7 @@ class RestoreJob(OneJob):
                 f"GitLab {version} is installed; the backup restores only into {self._manifest.gitlab.version}.",
                 "Install that version with gitlab_package, or use the role rollback_restore, which does.",
             )
+        self._check_way()
         if not self._check_mode:
             self._check_databases()
             removed = remove_stale_lock(self._instance.installation)
@@ -142,6 +151,21 @@ class RestoreJob(OneJob):
                 self.notes.append(f"The lock of a restore whose process is gone was removed: {removed}.")
             self._write_record(None)
         return True, None
+
+    def _is_finished(self) -> bool:
+        return is_finished(read_record(RECORD), self._manifest, self._choice.database_only)
+
+    def _check_way(self) -> None:
+        """Check that GitLab will read the archive that was verified, and reaches PostgreSQL by a way that can carry it."""
+        installation = self._instance.installation
+        place = _restore_place.look(self._instance, self._manifest)
+        connections = _restore_connection.read_connections(installation)
+        for problem in (
+            _restore_place.problem(place, self._manifest.archive.path),
+            _restore_connection.problem(self._choice.direct, self._instance.version_text, connections),
+        ):
+            if problem:
+                raise GitLabError(*problem)
 
     def _write_record(self, finished_at: float | None) -> None:
         record = {
@@ -170,12 +194,11 @@ class RestoreJob(OneJob):
                 )
 
     def counts(self, job: Job) -> bool:
-        return job.rc == 0 and job.argv == tuple(self._argv) and not is_finished(read_record(RECORD), self._manifest)
+        return job.rc == 0 and job.argv == tuple(self._argv) and not self._is_finished()
 
     def conclude(self, job: Job | None, note: t.Any) -> None:
-        done = is_finished(read_record(RECORD), self._manifest)
-        text = f"{tail(job.log, LOG_BYTES)}\n{tail(job.errors, LOG_BYTES)}" if job else ""
-        log = _restore_log.read(text)
+        done = self._is_finished()
+        log = _restore_log.read_files(job.log, job.errors) if job else _restore_log.read([])
         self.result = {
             "changed": job is not None or (self._check_mode and self._choice.start and not done),
             "restored": done,
@@ -209,13 +232,21 @@ class RestoreJob(OneJob):
             at = f" while restoring {log.current}" if log.current else ""
             said = " ".join(log.failures[-5:] or log.schema_errors[-5:])
             raise GitLabError(f"The restore {ending}{at}. {said}{self._room()}", f"{again} {where}", **self.result)
-        wrong = self._wrong_rows()
+        wrong = self._wrong_rows(log.removed_snippets)
         if wrong:
             raise GitLabError(
                 f"The restore ended, yet the databases are not as in the backup: {'; '.join(wrong[:10])}"
                 f"{f' and {len(wrong) - 10} more' if len(wrong) > 10 else ''}. {' '.join(log.schema_errors[:5])}{self._room()}",
                 f"{again} {where}",
                 wrong_rows=wrong,
+                **self.result,
+            )
+        lacking = log.not_done((part.name for part in self._manifest.parts), self._choice.database_only)
+        if lacking:
+            raise GitLabError(
+                f"The restore ended, and its output does not tell that every part of the backup was restored: {'; '.join(lacking)}."
+                f"{self._room()}",
+                f"{again} {where}",
                 **self.result,
             )
         if log.failures:
@@ -232,14 +263,23 @@ class RestoreJob(OneJob):
                 **self.result,
             )
 
-    def _wrong_rows(self) -> list[str]:
+    def _wrong_rows(self, removed_snippets: int) -> list[str]:
         wrong = []
         dumps = {dump.dbname: dump for dump in self._manifest.databases}
         for session in self._instance.sessions():
             dump = dumps.get(session.dbname)
             if dump is None:
                 continue
-            wrong += [f"{session.name}: {text}" for text in not_as_in_backup(dump.rows, count(session, only=dump.rows))]
+            now = _rollback_loss.count(session, only=dump.rows)
+            explained = _rollback_loss.gone_with_snippets(dump.rows, now, removed_snippets)
+            for table, text in _rollback_loss.not_as_in_backup(dump.rows, now).items():
+                if table in explained:
+                    why = "the restore deleted snippets whose repositories did not come back"
+                    self.notes.append(f"{session.name}: {text}; {why}, see its output.")
+                elif table in self._choice.accept_row_differences and table in now:
+                    self.notes.append(f"{session.name}: {text}; that was accepted.")
+                else:
+                    wrong.append(f"{session.name}: {text}")
             schema = read_schema(session, self._manifest, ())
             if (schema.rows, schema.newest) != (dump.schema_migrations, dump.newest_schema_migration):
                 wrong.append(

@@ -13,9 +13,12 @@ counts, and the rows afterwards count more.
 
 from __future__ import annotations
 
+import itertools
 import re
+import typing as t
 from dataclasses import dataclass, replace
 
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._backup_log import DATABASE, PARTS, part_name
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._rake_output import clean
 
 RUNNING = "running"
@@ -29,6 +32,12 @@ _RESULT = {"done": DONE, "[SKIPPED]": SKIPPED, "[DISABLED]": SKIPPED}
 _END = re.compile(r"^Restore task is done\.$")
 _ERRORS_BEGIN = "------ BEGIN ERRORS -----"
 _ERRORS_END = "------ END ERRORS -------"
+
+# So many different lines of one kind are kept, of a log that may be endless; the first ones tell the most.
+MOST = 1000
+
+# lib/backup/repositories.rb: such a snippet is deleted at the end of the repositories.
+_SNIPPET = re.compile(r"^Snippet .+ can't be restored: ")
 
 # psql repeats each error on stderr, also those that GitLab knows to be harmless.
 _HARMLESS = re.compile(r"WARNING:|does not exist$|must be owner of")
@@ -56,12 +65,28 @@ class Log:
     """What a log tells.
 
     ``schema_errors`` are what GitLab itself asks about, or would; ``failures`` is everything else that went wrong.
+    ``removed_snippets`` is the number of snippets that GitLab says it has deleted, because their repositories did not
+    come back.
     """
 
     parts: tuple[PartRun, ...]
     schema_errors: tuple[str, ...]
     failures: tuple[str, ...]
     finished: bool
+    removed_snippets: int = 0
+
+    def not_done(self, parts: t.Iterable[str], database_only: bool) -> list[str]:
+        """Return in words which of a backup's parts the log does not tell to have been restored to their end."""
+        outcomes: dict[str, set[str]] = {}
+        for run in self.parts:
+            outcomes.setdefault(part_name(run.label) or run.label, set()).add(run.outcome)
+        wanted = [name for name in PARTS if name in set(parts) and (name == DATABASE or not database_only)]
+        # Of several databases those that the backup does not have are skipped; their rows are counted anyway.
+        return [
+            f"{name}: {' and '.join(sorted(outcomes.get(name, {'not a word'})))}"
+            for name in wanted
+            if DONE not in outcomes.get(name, ()) or RUNNING in outcomes[name]
+        ]
 
     @property
     def current(self) -> str | None:
@@ -69,20 +94,58 @@ class Log:
         return next((part.label for part in reversed(self.parts) if part.outcome == RUNNING), None)
 
 
-def read(text: str) -> Log:
-    """Read a log, or as much of it as there is."""
+def read(lines: t.Iterable[str]) -> Log:
+    """Read a log line by line, or as much of it as there is."""
     reader = _Reader()
-    for line in clean(text).splitlines():
-        reader.take(_STAMP.sub("", line).rstrip())
-    errors, failures = (tuple(dict.fromkeys(lines)) for lines in (reader.errors, reader.failures))
-    return Log(tuple(reader.parts), errors, failures, reader.finished)
+    for line in lines:
+        for part in clean(line).splitlines():
+            reader.take(_STAMP.sub("", part).rstrip())
+    return Log(
+        tuple(reader.parts),
+        reader.errors.all(),
+        reader.failures.all(),
+        reader.finished,
+        len(reader.snippets),
+    )
+
+
+def read_files(*paths: str) -> Log:
+    """Read the files of a log from their beginning to their end; a missing one has nothing in it."""
+    return read(itertools.chain.from_iterable(map(_lines, paths)))
+
+
+def _lines(path: str) -> t.Iterator[str]:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            yield from file
+    except FileNotFoundError:
+        return
+
+
+class _Lines:
+    """Different lines in the order of their coming, as many as there is room for."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, None] = {}
+        self._left_out = 0
+
+    def add(self, line: str) -> None:
+        if len(self._kept) < MOST or line in self._kept:
+            self._kept[line] = None
+        else:
+            self._left_out += 1
+
+    def all(self) -> tuple[str, ...]:
+        more = (f"and {self._left_out} more",) if self._left_out else ()
+        return (*self._kept, *more)
 
 
 class _Reader:
     def __init__(self) -> None:
         self.parts: list[PartRun] = []
-        self.errors: list[str] = []
-        self.failures: list[str] = []
+        self.errors = _Lines()
+        self.failures = _Lines()
+        self.snippets: set[str] = set()
         self.finished = False
         self._inside = False
         self._cleaning = False
@@ -92,9 +155,11 @@ class _Reader:
             self._inside = line == _ERRORS_BEGIN
         elif self._inside or _DATABASE_ERROR.match(line):
             if line and not _HARMLESS.search(line):
-                self.errors.append(line)
+                self.errors.add(line)
         elif _FATAL.search(line):
-            self.failures.append(line.strip())
+            self.failures.add(line.strip())
+        elif _SNIPPET.match(line):
+            self.snippets.add(line)
         elif _END.match(line):
             self.finished = True
         elif line.startswith("Cleaning the database"):

@@ -16,12 +16,14 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass, field
 
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils import _restore_connection, _restore_place
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._backup_manifest import refusals, same_version
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._package import INSTALLED
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._version import GitLabVersion
 
 if t.TYPE_CHECKING:
     from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._backup_manifest import Manifest
+    from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._topology import Connection
 
 # How the instance stands to the backup.
 NOTHING = "nothing_to_do"
@@ -76,6 +78,9 @@ class Facts:
     schemas: t.Sequence[Schema]
     postgresql: PostgreSQL
     free: int
+    # The archive as gitlab-backup would find it, and how it would reach PostgreSQL.
+    place: _restore_place.Place
+    connections: t.Sequence[Connection] = ()
     # What of the archives is not as verified, in words.
     changed_archives: t.Sequence[str] = ()
     # Why the old package cannot be had.
@@ -94,6 +99,7 @@ class Options:
     node: str
     configuration: str = FROM_BACKUP
     database_only: bool = False
+    direct: _restore_connection.Direct = _restore_connection.AS_CONFIGURED
 
 
 @dataclass(frozen=True)
@@ -174,7 +180,7 @@ def postgresql_step(postgresql: PostgreSQL, wanted: int) -> str | Reason | None:
 def reasons(facts: Facts, options: Options) -> list[Reason]:
     """Return everything that forbids rolling back; nothing when it is possible."""
     found: list[Reason] = []
-    for check in (_backup, _versions, _package, _postgresql, _databases, _secrets, _parts, _space):
+    for check in (_backup, _place, _versions, _package, _postgresql, _connection, _databases, _secrets, _parts, _space):
         found += check(facts, options)
     return found
 
@@ -203,6 +209,17 @@ def _backup(facts: Facts, options: Options) -> list[Reason]:
     again = "Use another backup, or roll forward."
     texts = [*refusals(facts.manifest), *facts.changed_archives]
     return [Reason("backup", text, again) for text in texts]
+
+
+def _place(facts: Facts, options: Options) -> list[Reason]:
+    problem = _restore_place.problem(facts.place, facts.manifest.archive.path)
+    # A file that is not the verified one needs no word on its place.
+    return [Reason("place", *problem)] if problem and not facts.changed_archives else []
+
+
+def _connection(facts: Facts, options: Options) -> list[Reason]:
+    problem = _restore_connection.problem(options.direct, facts.manifest.gitlab.version, facts.connections)
+    return [Reason("connection", *problem)] if problem else []
 
 
 def _versions(facts: Facts, options: Options) -> list[Reason]:

@@ -19,7 +19,8 @@ description:
     and then the schemas of that role. It reads afterwards whether anything is left.
   - Extensions and their objects stay. So does what belongs to other roles, such as the function by which PgBouncer looks up passwords; it is in
     RV(databases[].kept).
-  - It drops nothing while sessions of Puma or Sidekiq are connected, or while there is no verified backup to restore.
+  - It drops nothing while sessions of Puma or Sidekiq are connected, nor what the backup would not bring back. The backup must be verified, of the installed
+    version and edition, and have a dump of every database that is not empty; C(gitlab-backup) must find its archive and be able to read it.
   - Interrupted, it has dropped a part; run again, it drops the rest.
 extends_documentation_fragment:
   - gitlab_fleet.upgrade.instance
@@ -42,8 +43,8 @@ options:
     description:
       - The id of the backup that is going to be restored. It must have a verified manifest on this host, and its archive must still be the one that was
         verified, which is read from end to end.
-      - Without it the newest verified backup is taken.
     type: str
+    required: true
   accept_loss_of_all_data:
     description: Must be V(true). It says that you know that the databases will be empty afterwards.
     type: bool
@@ -114,6 +115,12 @@ databases:
       type: list
       elements: str
       sample: [btree_gist, pg_trgm, plpgsql]
+notes:
+  description: In check mode, why nothing would be dropped now, such as services that are still connected.
+  type: list
+  elements: str
+  returned: success
+  sample: []
 commands:
   description: The commands that were run, as lists of arguments.
   type: list
@@ -129,16 +136,42 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils import _database_clean as clean
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils import _restore_place
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._backup_store import Store
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._errors import GitLabError
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._gitlab import OMNIBUS
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._instance import Instance, argument_spec
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._job import RUNNING, Jobs
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._restore import RestoreJob
 
 if t.TYPE_CHECKING:
+    from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._backup_manifest import Manifest
     from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._database import Session
 
 CONNECTED = "Stop puma and sidekiq on every node of the instance (gitlab-ctl stop puma; gitlab-ctl stop sidekiq), then run this again."
+OTHER_BACKUP = (
+    "Use a backup of this version that has every database; the role rollback_restore brings the version back first."
+)
+
+Found = t.Sequence[t.Tuple["Session", clean.Contents]]
+
+
+def objections(instance: Instance, manifest: Manifest, found: Found) -> list[tuple[str, str]]:
+    """Return everything that speaks against dropping what was found, and what to do about it."""
+    full = [(session, contents) for session, contents in found if not contents.empty]
+    if not full:
+        return []
+    unrestorable = clean.not_restorable(
+        manifest, instance.version_text, [session.dbname for session, _contents in full]
+    )
+    # A self-compiled GitLab is restored by hand, from where the operator says.
+    place = _restore_place.look(instance, manifest) if instance.installation.install_type == OMNIBUS else None
+    misplaced = _restore_place.problem(place, manifest.archive.path) if place else None
+    return [
+        *((text, OTHER_BACKUP) for text in unrestorable),
+        *([misplaced] if misplaced else []),
+        *((text, CONNECTED) for session, contents in found for text in clean.refusals(session.name, contents)),
+    ]
 
 
 def empty(session: Session, before: clean.Contents) -> clean.Contents:
@@ -179,9 +212,11 @@ def run(module: AnsibleModule) -> dict[str, t.Any]:
     manifest = Store().require(module.params["backup"])
     roles = {database.name: database.username for database in instance.topology.databases}
     found = [(session, clean.read(session, roles[session.name])) for session in instance.sessions()]
-    reasons = [reason for session, contents in found for reason in clean.refusals(session.name, contents)]
-    if reasons and any(not contents.empty for _session, contents in found):
-        raise GitLabError(f"Nothing was dropped. {' '.join(reasons)}", CONNECTED, reasons=reasons)
+    against = objections(instance, manifest, found)
+    reasons = [text for text, _remedy in against]
+    if reasons and not module.check_mode:
+        remedies = " ".join(dict.fromkeys(remedy for _text, remedy in against))
+        raise GitLabError(f"Nothing was dropped. {' '.join(reasons)}", remedies, reasons=reasons)
     databases = []
     for session, before in found:
         after = before if module.check_mode or before.empty else empty(session, before)
@@ -201,6 +236,7 @@ def run(module: AnsibleModule) -> dict[str, t.Any]:
         "changed": any(not contents.empty for _session, contents in found),
         "backup": manifest.id,
         "databases": databases,
+        "notes": reasons,
         "commands": [argv for argv, _repeated in itertools.groupby(instance.runner.commands)],
     }
     if module._diff:
@@ -214,7 +250,7 @@ def run(module: AnsibleModule) -> dict[str, t.Any]:
 def main() -> None:
     module = AnsibleModule(
         argument_spec=argument_spec(
-            backup={"type": "str"},
+            backup={"type": "str", "required": True},
             accept_loss_of_all_data={"type": "bool", "required": True},
         ),
         supports_check_mode=True,

@@ -16,9 +16,13 @@ description:
   - Runs C(gitlab-backup restore). It answers GitLab's questions beforehand, since nobody sits there; what those questions would have been about
     (errors of the schema) is looked for in its output.
   - GitLab's restore goes on after errors and ends with 0. So when it is over, this module counts the rows of every table of the backup
-    and compares them with the manifest, and the schema migrations too. Only then it is a success.
+    and compares them with the manifest, and the schema migrations too; and the output must tell of each part of the backup that it was restored to its
+    end. Only then it is a success.
+  - GitLab deletes snippets whose repositories did not come back, and says so in its output. As many snippets fewer are no failure; RV(notes) has them.
   - It restores only into the version and edition of the backup, only while no session of Puma or Sidekiq is connected, and only into databases
-    that M(gitlab_fleet.upgrade.database_clean) has emptied. The archive must still be the one that was verified.
+    that M(gitlab_fleet.upgrade.database_clean) has emptied. The archive must still be the one that was verified, and the one that C(gitlab-backup)
+    finds by its id.
+  - It does not restore through PgBouncer (port 6432 in C(database.yml)); name the primary with O(database_host) and O(database_port) then.
   - That a restore has begun, and that it was proved, is written to C(/var/lib/gitlab_fleet_upgrade/restore.json). While that file says that it was
     proved, this module does not restore the same backup again; the role P(gitlab_fleet.upgrade.rollback_restore#role) removes it at its end.
 extends_documentation_fragment:
@@ -57,6 +61,24 @@ options:
       - GitLab itself ignores errors about the ownership of extensions, and so does this module, without being told.
     type: bool
     default: false
+  accept_row_differences:
+    description:
+      - Tables, such as V(public.snippets), that may have other rows than the backup has. They are in RV(notes) then.
+      - It is for what this GitLab is known to write or delete in its own restore. A table that is not there at all is not accepted.
+    type: list
+    elements: str
+    default: []
+  database_host:
+    description:
+      - The host, or the directory of the socket, of the PostgreSQL primary (GITLAB_BACKUP_PGHOST). Without it, what C(database.yml) says.
+      - Some versions ignore it (15.11 to 16.6, 16.7.0 to 16.7.6, 16.8.0 to 16.8.3), and are refused with it.
+    type: str
+  database_port:
+    description: The port of O(database_host) (GITLAB_BACKUP_PGPORT).
+    type: int
+  database_user:
+    description: The user for O(database_host) (GITLAB_BACKUP_PGUSER).
+    type: str
   start:
     description:
       - Whether to start a restore. With V(false) only one that is running already, or has ended while nobody was watching, is taken up.
@@ -154,7 +176,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils import _long_work
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils import _long_work, _restore_connection
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._backup_store import Store
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._errors import GitLabError
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._instance import Instance, argument_spec
@@ -170,6 +192,8 @@ def main() -> None:
                 backup={"type": "str"},
                 database_only={"type": "bool", "default": False},
                 accept_schema_errors={"type": "bool", "default": False},
+                accept_row_differences={"type": "list", "elements": "str", "default": []},
+                **_restore_connection.OPTIONS,
                 start={"type": "bool", "default": True},
             )
         ),
@@ -181,7 +205,14 @@ def main() -> None:
         instance = Instance(module)
         jobs = Jobs(instance.runner)
         manifest = find_manifest(Store(), params["backup"])
-        choice = Choice(manifest, params["database_only"], params["accept_schema_errors"], params["start"])
+        choice = Choice(
+            manifest,
+            params["database_only"],
+            params["accept_schema_errors"],
+            params["start"],
+            tuple(params["accept_row_differences"]),
+            _restore_connection.Direct.create(params),
+        )
         work = RestoreJob(instance, jobs, memory, choice, module.check_mode)
         waiting = _long_work.run(work, jobs, params)
     except GitLabError as error:

@@ -16,7 +16,8 @@ description:
   - GitLab has no way back but the older package and the backup, and everything that was written since the backup is lost by it.
     This module reads whether that way is open, gives every reason where it is not, and counts what would be lost.
   - It looks whether the backup is verified and its files are still the same (they are read from end to end), of the same edition and of an older or the same
-    version; whether the old package can be had; whether PostgreSQL can load the dumps; whether every database is in the backup;
+    version; whether C(gitlab-backup) would find that very archive and could read it; whether the old package can be had; whether PostgreSQL can load
+    the dumps, and is reached without PgBouncer; whether every database is in the backup;
     whether the secrets are those of the backup, on every node; whether there is room.
   - It also says how the instance stands to the backup, so that an interrupted rollback goes on where it stands.
 extends_documentation_fragment:
@@ -47,6 +48,17 @@ options:
     description: Whether only the databases are going to be restored.
     type: bool
     default: false
+  database_host:
+    description:
+      - Where the restore is going to reach the PostgreSQL primary, as in M(gitlab_fleet.upgrade.gitlab_restore).
+      - Without it, what C(database.yml) says.
+    type: str
+  database_port:
+    description: The port of O(database_host).
+    type: int
+  database_user:
+    description: The user for O(database_host).
+    type: str
   package_file:
     description: The file of the old package on this host, where the package sources do not have it any more.
     type: path
@@ -172,7 +184,12 @@ from dataclasses import asdict
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils import _rollback, _rollback_loss
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils import (
+    _restore_connection,
+    _restore_place,
+    _rollback,
+    _rollback_loss,
+)
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils import _rollback_reading as reading
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._backup_store import Store
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._errors import GitLabError
@@ -222,7 +239,8 @@ def run(module: AnsibleModule) -> dict[str, t.Any]:
             "Check the old version out of Git, run database_clean, and restore with bundle exec rake gitlab:backup:restore.",
         )
     manifest = reading.find_manifest(Store(), params["backup"])
-    options = _rollback.Options(params["node"], params["configuration"], params["database_only"])
+    direct = _restore_connection.Direct.create(params)
+    options = _rollback.Options(params["node"], params["configuration"], params["database_only"], direct)
     package = find_package(instance.runner, module.get_bin_path("dpkg-query"), module.get_bin_path("rpm"))
     files = {file.version for file in migration_files(instance.installation.rails_root)}
     sessions = instance.sessions()
@@ -235,6 +253,8 @@ def run(module: AnsibleModule) -> dict[str, t.Any]:
         schemas=[reading.read_schema(session, manifest, files) for session in sessions],
         postgresql=reading.read_postgresql(sessions[0]),
         free=reading.free_bytes(os.path.dirname(manifest.archive.path)),
+        place=_restore_place.look(instance, manifest),
+        connections=_restore_connection.read_connections(instance.installation),
         changed_archives=changed,
         package_missing=why_package_is_missing(instance.runner, package, manifest, params["package_file"]),
         secrets={node: digest or None for node, digest in params["secrets"].items()},
@@ -278,6 +298,7 @@ def main() -> None:
             },
             database_only={"type": "bool", "default": False},
             package_file={"type": "path"},
+            **_restore_connection.OPTIONS,
             count_rows={"type": "bool", "default": True},
         ),
         supports_check_mode=True,

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import typing as t
 from pathlib import Path
 
@@ -99,6 +100,77 @@ def test_an_archive_that_was_changed_is_refused(fleet: Instances, unchanged: Non
     assert "has the sha256" in refused["msg"]
 
 
+@contextlib.contextmanager
+def changed(fleet: Instances, change: str, undo: str) -> t.Iterator[None]:
+    fleet.sh(HOST, change)
+    try:
+        yield
+    finally:
+        fleet.sh(HOST, undo)
+
+
+EMPTY: dict[str, t.Any] = {"backup": BACKUP, "accept_loss_of_all_data": True}
+
+
+@pytest.mark.parametrize(
+    ("change", "undo", "said"),
+    [
+        pytest.param(
+            f"mkdir /mnt/old && mv {ARCHIVE} /mnt/old/ && sed -i 's#{ARCHIVE}#/mnt/old/{Path(ARCHIVE).name}#' {MANIFEST}",
+            f"mv /mnt/old/* {ARCHIVE}; rmdir /mnt/old; sed -i 's#/mnt/old/{Path(ARCHIVE).name}#{ARCHIVE}#' {MANIFEST}",
+            "there is no such file",
+            id="verified elsewhere",
+        ),
+        pytest.param(
+            f"chown root {ARCHIVE}",
+            f"chown git {ARCHIVE}",
+            "git, as whom GitLab restores, cannot read",
+            id="not readable",
+        ),
+    ],
+)
+def test_an_archive_that_gitlab_would_not_find_or_read_is_refused_before_anything_is_dropped(
+    fleet: Instances, unchanged: None, change: str, undo: str, said: str
+) -> None:
+    with changed(fleet, change, undo):
+        result = check(fleet)
+        refused = fleet.run(HOST, "database_clean", **EMPTY)
+        planned = fleet.run(HOST, "database_clean", check=True, **EMPTY)
+    assert [reason["check"] for reason in result["reasons"]] == ["place"]
+    assert said in result["reasons"][0]["text"]
+    assert refused["failed"]
+    assert said in refused["msg"]
+    assert not planned["failed"]
+    assert any(said in note for note in planned["notes"])
+
+
+def test_databases_that_the_backup_does_not_have_are_not_emptied(fleet: Instances, unchanged: None) -> None:
+    with changed(
+        fleet,
+        f'cp --preserve {MANIFEST} /root/manifest; sed -i \'s/"gitlabhq_production"/"other"/\' {MANIFEST}',
+        f"cp --preserve /root/manifest {MANIFEST}; rm /root/manifest",
+    ):
+        refused = fleet.run(HOST, "database_clean", **EMPTY)
+        unnamed = fleet.run(HOST, "database_clean", accept_loss_of_all_data=True)
+    assert refused["failed"]
+    assert "has no dump of gitlabhq_production, whose data would be lost for good" in refused["msg"]
+    assert "missing required arguments: backup" in unnamed["msg"]
+
+
+def test_pgbouncer_is_no_way_for_a_restore(fleet: Instances, unchanged: None) -> None:
+    yml = "/var/opt/gitlab/gitlab-rails/etc/database.yml"
+    with changed(
+        fleet,
+        f"cp --preserve {yml} /root/yml; sed -i 's/port:.*/port: 6432/' {yml}; grep -q 6432 {yml}",
+        f"cp --preserve /root/yml {yml}; rm /root/yml",
+    ):
+        result = check(fleet)
+        direct = check(fleet, database_host="127.0.0.1", database_port=5432)
+    assert [reason["check"] for reason in result["reasons"]] == ["connection"]
+    assert "database_host" in result["reasons"][0]["remedy"]
+    assert direct["reasons"] == []
+
+
 def test_secrets_that_are_not_those_of_the_backup_are_refused(fleet: Instances, unchanged: None) -> None:
     kept = check(fleet, configuration="keep", secrets={HOST: "0" * 64})
     other = check(fleet, secrets={HOST: "0" * 64, "sidekiq-1": "1" * 64, "sidekiq-2": ""})
@@ -153,4 +225,6 @@ def test_databases_are_not_emptied_while_services_are_connected(fleet: Instances
         fleet.sh(HOST, "gitlab-ctl stop sidekiq")
     assert "accept_loss_of_all_data: true" in unaccepted["msg"]
     assert "sessions of GitLab's services are connected" in refused["msg"]
+    # And the code that is still installed would not take the backup back.
+    assert f"is of GitLab {OLD}, and {NEW} is installed" in refused["msg"]
     assert int(fleet.sql(HOST, "SELECT count(*) FROM projects")) == 6

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -66,13 +68,17 @@ Restore task is done.
 """
 
 
+def read(text: str) -> rl.Log:
+    return rl.read(text.splitlines(keepends=True))
+
+
 def outcomes(log: rl.Log) -> dict[str, str]:
     assert len({part.label for part in log.parts}) == len(log.parts)
     return {part.label: part.outcome for part in log.parts}
 
 
 def test_a_restore_of_newer_versions() -> None:
-    log = rl.read(NEWER)
+    log = read(NEWER)
     assert outcomes(log) == {
         "database": rl.DONE,
         "repositories": rl.DONE,
@@ -84,7 +90,7 @@ def test_a_restore_of_newer_versions() -> None:
 
 
 def test_a_restore_of_older_versions() -> None:
-    log = rl.read(OLDER)
+    log = read(OLDER)
     assert outcomes(log) == {
         "database": rl.DONE,
         "repositories": rl.DONE,
@@ -95,7 +101,7 @@ def test_a_restore_of_older_versions() -> None:
 
 
 def test_errors_of_the_schema_are_seen_though_nobody_was_asked() -> None:
-    log = rl.read(SCHEMA)
+    log = read(SCHEMA)
     assert log.schema_errors == ('ERROR:  relation "some_view" already exists',)
     assert log.finished
 
@@ -121,7 +127,7 @@ def test_errors_of_the_schema_are_seen_though_nobody_was_asked() -> None:
     ],
 )
 def test_what_went_wrong_is_told(line: str) -> None:
-    log = rl.read(f"2023-11-21 03:10:01 UTC -- Restoring uploads ... \n{line}\n")
+    log = read(f"2023-11-21 03:10:01 UTC -- Restoring uploads ... \n{line}\n")
     assert len(log.failures) == 1
     assert (log.finished, log.current) == (False, "uploads")
 
@@ -130,10 +136,59 @@ def test_what_went_wrong_is_told(line: str) -> None:
 def test_a_log_that_breaks_off_is_not_finished(text: str) -> None:
     lines = text.splitlines(keepends=True)
     for last in range(len(lines)):
-        cut = rl.read("".join(lines[:last]))
+        cut = read("".join(lines[:last]))
         assert cut.finished == any("Restore task is done." in line for line in lines[:last])
 
 
 @given(st.text())
 def test_any_text_is_read_without_an_error(text: str) -> None:
-    assert not rl.read(text).finished
+    assert not read(text).finished
+
+
+def test_an_error_at_the_beginning_of_a_long_log_is_not_lost(tmp_path: Path) -> None:
+    log, errors = tmp_path / "log", tmp_path / "errors"
+    with log.open("w") as file:
+        file.write(SCHEMA)
+        for number in range(300_000):
+            file.write(f"2022-01-25 20:25:20 +0000 --  * group/project-{number} ... [DONE]\n")
+    errors.write_bytes(b"ERROR:  no \xff\n")
+    found = rl.read_files(str(log), str(errors), str(tmp_path / "none"))
+    assert found.schema_errors == ('ERROR:  relation "some_view" already exists', "ERROR:  no \ufffd")
+    assert found.finished
+
+
+def test_of_countless_errors_the_first_ones_are_kept_and_the_rest_is_counted() -> None:
+    found = rl.read(f"ERROR:  {number}\n" for number in range(rl.MOST + 5) for _twice in range(2))
+    assert found.schema_errors[:2] == ("ERROR:  0", "ERROR:  1")
+    assert found.schema_errors[-1] == "and 10 more"
+    assert len(found.schema_errors) == rl.MOST + 1
+
+
+@pytest.mark.parametrize(
+    ("text", "parts", "database_only", "lacking"),
+    [
+        (NEWER, ["db", "repositories", "uploads"], False, []),
+        (OLDER, ["db", "repositories", "uploads", "manifests"], False, []),
+        (OLDER, ["db", "lfs"], False, ["lfs: skipped"]),
+        (NEWER, ["db", "registry", "ci_secure_files"], False, ["registry: skipped", "ci_secure_files: skipped"]),
+        (NEWER, ["db", "pages"], False, ["pages: not a word"]),
+        (NEWER, ["db", "pages", "registry"], True, []),
+        ("Restoring repositories ... done\nRestore task is done.\n", ["db", "repositories"], True, ["db: not a word"]),
+        ("Restoring main_database ... done\nRestoring ci_database ... [DISABLED]\n", ["db"], False, []),
+        ("Restoring main_database ... done\nRestoring ci_database ... \n", ["db"], False, ["db: done and running"]),
+        ("Restoring database ... done\nRestoring uploads ... \n", ["db", "uploads"], False, ["uploads: running"]),
+        ("", ["db"], False, ["db: not a word"]),
+    ],
+)
+def test_every_part_of_the_backup_must_have_been_restored(
+    text: str, parts: list[str], database_only: bool, lacking: list[str]
+) -> None:
+    assert read(text).not_done(parts, database_only) == lacking
+
+
+def test_snippets_that_the_restore_removed_are_counted() -> None:
+    lines = "".join(
+        f"2023-11-21 03:10:24 UTC -- Snippet {path} can't be restored: Repository is empty\n"
+        for path in ("snippets/1", "a/b/snippets/2", "snippets/1")
+    )
+    assert (read(lines).removed_snippets, read(lines).failures, read(NEWER).removed_snippets) == (2, (), 0)

@@ -9,10 +9,15 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rollbacks import BACK, BEGUN, FAILED, FINISHED, MANIFEST, MINE, NEWER, NODE, OPTIONS, OTHER, SAME
+from rollbacks import BACK, BEGUN, FAILED, FINISHED, MANIFEST, MINE, NEWER, NODE, OPTIONS, OTHER, SAME, THERE
 
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils import _rollback as rb
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._backup_manifest import Check
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._restore_connection import Direct
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._restore_place import Place
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._topology import Connection
+
+BOUNCER = Connection("main", "gitlabhq_production", "127.0.0.1", "6432")
 
 
 def checks(facts: rb.Facts, options: rb.Options = OPTIONS) -> list[str]:
@@ -115,6 +120,28 @@ KEPT = replace(OPTIONS, configuration=rb.KEEP)
         pytest.param(replace(FAILED, version="14.2.7"), OPTIONS, ["edition"], id="CE over an EE backup"),
         pytest.param(replace(FAILED, version="13.12.1-ee"), OPTIONS, ["version"], id="older than the backup"),
         pytest.param(replace(FAILED, package_missing="They do not have it."), OPTIONS, ["package"], id="no package"),
+        pytest.param(
+            replace(FAILED, place=replace(THERE, exists=False)), OPTIONS, ["place"], id="not where it is looked for"
+        ),
+        pytest.param(replace(FAILED, place=replace(THERE, same=False)), OPTIONS, ["place"], id="another file there"),
+        pytest.param(replace(FAILED, place=replace(THERE, readable=False)), OPTIONS, ["place"], id="not readable"),
+        pytest.param(replace(FAILED, connections=[BOUNCER]), OPTIONS, ["connection"], id="through PgBouncer"),
+        pytest.param(
+            replace(FAILED, connections=[BOUNCER]),
+            replace(OPTIONS, direct=Direct("10.0.0.5", 5432)),
+            [],
+            id="past PgBouncer",
+        ),
+        pytest.param(
+            replace(
+                FAILED,
+                version="16.7.0-ee",
+                manifest=replace(MANIFEST, gitlab=replace(MANIFEST.gitlab, version="16.5.1-ee")),
+            ),
+            replace(OPTIONS, direct=Direct("10.0.0.5")),
+            ["connection"],
+            id="a version that is deaf to it",
+        ),
         pytest.param(replace(FAILED, free=2999), OPTIONS, ["space"], id="one byte too few"),
         pytest.param(replace(FAILED, free=2000, record=BEGUN), OPTIONS, [], id="unpacked already"),
         pytest.param(replace(FAILED, free=1999, record=BEGUN), OPTIONS, ["space"], id="too few, even unpacked"),
@@ -207,6 +234,8 @@ FACTS = st.builds(
     schemas=st.lists(st.sampled_from([SAME, NEWER, replace(SAME, rows=None)]), min_size=1, max_size=2),
     postgresql=st.builds(rb.PostgreSQL, st.integers(12, 14), st.booleans(), st.sampled_from([(), (13,)])),
     free=st.integers(0, 4000),
+    place=st.builds(Place, st.just("/x"), st.booleans(), st.booleans(), st.booleans(), st.just("git")),
+    connections=st.sampled_from([(), (BOUNCER,)]),
     changed_archives=st.sampled_from([[], ["It is not there any more."]]),
     package_missing=st.sampled_from([None, "No."]),
     secrets=st.dictionaries(st.sampled_from([NODE, "sidekiq-1"]), st.sampled_from([MINE, OTHER, None])),
@@ -222,6 +251,10 @@ def test_nothing_is_possible_that_one_check_alone_forbids(facts: rb.Facts, optio
         manifest = facts.manifest
         assert manifest.verified
         assert not facts.changed_archives
+        assert not facts.connections
+        assert facts.place.exists
+        assert facts.place.same
+        assert facts.place.readable
         assert facts.version.endswith("-ee")
         assert facts.free >= 2 * manifest.archive.size
         assert options.database_only or "repositories" not in manifest.skipped

@@ -18,6 +18,7 @@ from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._backup_manif
     Package,
     PostgreSQL,
 )
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._restore_place import Place
 
 MINE, OTHER = "a" * 64, "b" * 64
 NODE = "gitlab.example.com"
@@ -40,6 +41,7 @@ MANIFEST = Manifest(
 )
 NEWER = rb.Schema("main", "gitlabhq_production", 38, "20210709", ("20210622", "20210709"))
 SAME = rb.Schema("main", "gitlabhq_production", 30, "20210611")
+THERE = Place(MANIFEST.archive.path, True, True, True, "git")
 FAILED = rb.Facts(
     manifest=MANIFEST,
     version="14.2.7-ee",
@@ -47,6 +49,7 @@ FAILED = rb.Facts(
     schemas=[NEWER],
     postgresql=rb.PostgreSQL(13, True),
     free=3000,
+    place=THERE,
     secrets={NODE: OTHER, "sidekiq-1": MINE},
     archived_secrets=MINE,
 )
