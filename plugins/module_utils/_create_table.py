@@ -59,6 +59,9 @@ _COMMENT = re.compile(r"#(?![{]).*$", re.MULTILINE)
 _CREATE = re.compile(
     r"\bcreate_table\b *\(? *:(?P<name>\w+)(?P<options>[^\n|]*?)\)? *(?:do|\{) *\|(?P<variable>\w+)\|", re.MULTILINE
 )
+# Also its relatives, such as create_table_with_constraints.
+_ANY_CREATE = re.compile(r"\bcreate_table\w*")
+_DOWN = re.compile(r"^( *)def down\b.*?^\1end\b", re.MULTILINE | re.DOTALL)
 _STATEMENT = re.compile(r"(?P<method>\w+)\b *\(?(?P<arguments>.*?)\)?\Z", re.DOTALL)
 _SYMBOL = re.compile(r":(\w+)\Z")
 _OPTION = re.compile(r"(\w+): *(.+)\Z", re.DOTALL)
@@ -107,7 +110,7 @@ def read_source(rails_root: str, version: str) -> str:
 
 def parse(text: str) -> dict[str, list[Column]]:
     """Return the tables that a migration file makes, as far as that is certain."""
-    source = _COMMENT.sub("", text)
+    source = _forward(text)
     rules = _rules(source)
     tables: dict[str, list[Column]] = {}
     for match in _CREATE.finditer(source):
@@ -126,9 +129,19 @@ def parse(text: str) -> dict[str, list[Column]]:
     return tables
 
 
-def compare(text: str, table: str, existing: t.Sequence[t.Mapping[str, t.Any]]) -> Comparison:
-    """Compare the columns of a table (as :mod:`_catalog` describes them) with what a migration's file would make."""
+def says_all(text: str) -> bool:
+    """Return whether the tables of :func:`parse` are all that a migration file makes."""
+    return len(_ANY_CREATE.findall(_forward(text))) == len(parse(text))
+
+
+def compare(text: str, table: str, existing: t.Sequence[t.Mapping[str, t.Any]] | None) -> Comparison:
+    """Compare the columns of a table (as :mod:`_catalog` describes them) with what a migration's file would make.
+
+    ``existing`` is None where there is no such table.
+    """
     expected = parse(text).get(table)
+    if existing is None:
+        return Comparison(DIFFERENT, (f"the table {table} is not there",))
     if expected is None:
         return Comparison(UNKNOWN, (f"The migration's file does not say plainly which columns {table} gets.",))
     there = {column["name"]: column for column in existing}
@@ -147,6 +160,11 @@ def compare(text: str, table: str, existing: t.Sequence[t.Mapping[str, t.Any]]) 
             )
     extra = tuple(name for name in there if name not in {column.name for column in expected})
     return Comparison(DIFFERENT if differences else SAME, tuple(differences), extra)
+
+
+def _forward(text: str) -> str:
+    """Return the part of a file that runs on the way forward, without comments."""
+    return _DOWN.sub("", _COMMENT.sub("", text))
 
 
 def _body(rest: str, before: str) -> str:

@@ -17,10 +17,11 @@ description:
     (C(PG::DuplicateTable) and the like), as happens after a restore into a database that was not empty.
   - GitLab's own task takes any number, C(-5) and the version of a migration that does not exist among them. This module marks only a
     version that a migration file of the installed GitLab has, and only where it is down; there is no way to force another one.
-  - With O(error_text), a table that exists is compared with what the migration's file says, column by column (name, type, and whether it may be null).
-    A table that lacks a column or has another one is not marked, unless O(accept_difference=true).
-  - Where the file does not say it plainly, and for indexes, constraints and other objects, only a person can say whether the existing object has the shape
-    that the migration would give it. RV(existing_object) shows it. If it differs, restore into an empty database instead.
+  - With O(error_text), every table that the migration's file makes is compared with it, column by column (name, type, and whether it may be null).
+    The migration is not marked when one of them is missing, lacks a column or has another one, unless O(accept_difference=true).
+  - Where the file does not say it plainly, and for indexes, constraints and other objects that exist already, only a person can say whether they have the shape
+    that the migration would give them. RV(existing_object) shows it, and the migration is not marked either, unless O(accept_difference=true).
+    If they differ, restore into an empty database instead.
   - Each mark is written to C(/var/lib/gitlab_fleet_upgrade/marked.jsonl) on the host, with its reason.
 extends_documentation_fragment:
   - gitlab_fleet.upgrade.instance
@@ -55,7 +56,8 @@ options:
     type: str
     required: true
   accept_difference:
-    description: Whether to mark the migration although the table that exists is another one than it would make.
+    description:
+      - Whether to mark the migration although what exists is another thing than it would make, or although that cannot be told from its file.
     type: bool
     default: false
   database:
@@ -149,7 +151,8 @@ existing_object:
       sample: null
     relations:
       description:
-        - The table, index, view or sequence in each database where the version is down; empty for other kinds of objects.
+        - The table, index, view or sequence in each database where the version is down, and every other table that the migration makes there;
+          empty for other kinds of objects.
         - C(comparison) says of a table whether it has every column that the migration makes (C(same), with those that it has beside them in C(extra)),
           lacks some (C(different)), or the migration's file does not say (C(unknown)).
       type: list
@@ -177,6 +180,11 @@ existing_object:
             result: same
             differences: []
             extra: []
+    unclear:
+      description: Why it cannot be told whether what exists is what the migration makes; empty when it can.
+      type: list
+      elements: str
+      sample: []
 journal:
   description: The file on the host where the mark is recorded; null if nothing was marked.
   type: str
@@ -216,6 +224,9 @@ from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._schema_migra
 )
 
 JOURNAL = "marked.jsonl"
+
+# What an error calls the kind of object when a table is meant, or may be.
+TABLES = frozenset({"relation", "table"})
 
 
 class Wish(t.NamedTuple):
@@ -258,24 +269,46 @@ def look_at(existing: ExistingObject, instance: Instance, names: list[str], vers
     """Return what the existing object looks like in the databases ``names``; refuse one that is not there."""
     source = _create_table.read_source(instance.installation.rails_root, version)
     relation = _catalog.looked_at(existing)
+    wanted = list(dict.fromkeys([*([relation] if relation else []), *_create_table.parse(source)]))
     relations: list[dict[str, t.Any]] = []
     for name in names:
-        found = _catalog.describe_relation(instance.session(name), relation) if relation else None
-        if _catalog.disproves(existing, found):
-            raise GitLabError(
-                f"error_text says that the {existing.kind} {existing.name} exists, but the database {name} has none.",
-                "The text is of another instance, another database (then give database) or another time. "
-                "Run gitlab_fleet.upgrade.db_migrate and use what it says now.",
-                database=name,
-            )
-        if found:
-            comparison = _create_table.compare(source, found["name"], found["columns"])
-            relations.append({"database": name, **found, "comparison": comparison.to_dict()})
-    return {"kind": existing.kind, "name": existing.name, "table": existing.table, "relations": relations}
+        for table in wanted:
+            found = _catalog.describe_relation(instance.session(name), table)
+            if table == relation and _catalog.disproves(existing, found):
+                raise GitLabError(
+                    f"error_text says that the {existing.kind} {existing.name} exists, but the database {name} has none.",
+                    "The text is of another instance, another database (then give database) or another time. "
+                    "Run gitlab_fleet.upgrade.db_migrate and use what it says now.",
+                    database=name,
+                )
+            comparison = _create_table.compare(source, table, found["columns"] if found else None)
+            relations.append({"database": name, "name": table, **(found or {}), "comparison": comparison.to_dict()})
+    return {
+        "kind": existing.kind,
+        "name": existing.name,
+        "table": existing.table,
+        "relations": relations,
+        "unclear": unclear(existing, relations, source) if names else [],
+    }
+
+
+def unclear(existing: ExistingObject, relations: list[dict[str, t.Any]], source: str) -> list[str]:
+    """Return what nobody but a person can compare."""
+    texts = [
+        text
+        for relation in relations
+        if relation["comparison"]["result"] == _create_table.UNKNOWN
+        for text in relation["comparison"]["differences"]
+    ]
+    if existing.kind not in TABLES:
+        texts.append(f"The migration's file is not compared with an existing {existing.kind}.")
+    if not _create_table.says_all(source):
+        texts.append("The migration's file makes a table in a way that does not say plainly which columns it gets.")
+    return list(dict.fromkeys(texts))
 
 
 def refuse_another_table(existing: t.Mapping[str, t.Any], version: str) -> None:
-    """Refuse a table that is not what the migration would make."""
+    """Refuse what is not, or cannot be seen to be, what the migration would make."""
     for relation in existing["relations"]:
         comparison = relation["comparison"]
         if comparison["result"] == _create_table.DIFFERENT:
@@ -286,6 +319,13 @@ def refuse_another_table(existing: t.Mapping[str, t.Any], version: str) -> None:
                 " accept_difference: true marks it all the same.",
                 existing_object=dict(existing),
             )
+    if existing["unclear"]:
+        raise GitLabError(
+            f"It cannot be told whether what exists is what migration {version} makes. {' '.join(existing['unclear'])}",
+            "Compare existing_object with the same object of a new installation of this version. If they are the same,"
+            " set accept_difference: true; if not, restore into an empty database (database_clean).",
+            existing_object=dict(existing),
+        )
 
 
 def states_as_results(before: t.Mapping[str, str], after: t.Mapping[str, str]) -> list[dict[str, str]]:

@@ -30,6 +30,7 @@ ALREADY_EXISTS = (
     "rake aborted!\nStandardError: An error has occurred, this and all later migrations canceled:\n\n"
     'PG::DuplicateTable: ERROR:  relation "{}" already exists\n'
 )
+INIT_SCHEMA = "20181228175414"
 REASON = "left over by a restore, compared with a new installation"
 
 
@@ -179,6 +180,37 @@ def test_a_table_that_is_another_one_is_not_marked_unless_that_is_accepted(hosts
         assert accepted["existing_object"]["relations"][0]["comparison"]["extra"] == ["other"]
     finally:
         hosts.sql(ONE, "ALTER TABLE lfs_objects RENAME other TO oid; ALTER TABLE lfs_objects ALTER size SET NOT NULL")
+
+
+def test_every_table_of_the_migration_is_compared(hosts: Instances) -> None:
+    forget(hosts, ONE, INIT_SCHEMA)
+    before = rows(hosts, ONE)
+    error_text = f"== {INIT_SCHEMA} InitSchema: migrating ====\n" + ALREADY_EXISTS.format("features")
+    hosts.sql(ONE, "ALTER TABLE feature_gates RENAME TO kept_away")
+    try:
+        result = mark(hosts, ONE, error_text=error_text)
+    finally:
+        hosts.sql(ONE, "ALTER TABLE kept_away RENAME TO feature_gates")
+    assert result["failed"]
+    assert f"feature_gates in the database main is not the table that migration {INIT_SCHEMA} makes" in result["msg"]
+    assert "the table feature_gates is not there" in result["msg"]
+    assert rows(hosts, ONE) == before
+    assert journal(hosts, ONE) == []
+    hosts.sql(ONE, f"INSERT INTO schema_migrations VALUES ('{INIT_SCHEMA}')")
+
+
+def test_what_cannot_be_compared_is_not_marked_unless_that_is_accepted(hosts: Instances) -> None:
+    forget(hosts, ONE)
+    error_text = f"== {CREATE_LFS_OBJECTS} CreateLfsObjects: migrating ====\n" + ALREADY_EXISTS.format(
+        "lfs_objects_pkey"
+    )
+    refused = mark(hosts, ONE, error_text=error_text)
+    assert refused["failed"]
+    assert f"It cannot be told whether what exists is what migration {CREATE_LFS_OBJECTS} makes" in refused["msg"]
+    assert refused["existing_object"]["unclear"]
+    assert journal(hosts, ONE) == []
+    accepted = mark(hosts, ONE, error_text=error_text, accept_difference=True)
+    assert accepted["changed"], accepted
 
 
 def test_the_database_that_the_text_names_is_marked_alone(hosts: Instances) -> None:

@@ -18,6 +18,7 @@ from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._create_table
     Column,
     compare,
     parse,
+    says_all,
 )
 
 CATALOGUE = Path(__file__).parents[3] / "mini_gitlab" / "app" / "catalogue"
@@ -157,6 +158,34 @@ def test_one_column_that_is_missing_or_another_is_a_difference(place: int) -> No
 
 def test_another_table_of_the_same_file_is_unknown() -> None:
     assert compare(WHOLE, "others", existing(COLUMNS)).result == UNKNOWN
+
+
+def test_a_table_that_is_not_there_is_a_difference() -> None:
+    found = compare(WHOLE, "things", None)
+    assert (found.result, found.differences) == (DIFFERENT, ("the table things is not there",))
+
+
+TWO = "create_table :a do |t|\n  t.text :x\nend\ncreate_table {} do |t|\n  t.text :y\nend"
+
+
+@pytest.mark.parametrize(
+    ("source", "tables", "all_of_them"),
+    [
+        (WHOLE, ["things"], True),
+        (TWO.format(":b"), ["a", "b"], True),
+        (TWO.format("NAME"), ["a"], False),
+        (TWO.format(":b").replace("t.text :y", "t.tsvector :y"), ["a"], False),
+        (TWO.format(":a"), ["a"], False),
+        ("create_table_with_constraints :a do |t|\n  t.text :x\nend", [], False),
+        ("# create_table TABLE\nadd_column :a, :x, :text", [], True),
+        ("  def up\n    drop_table :a\n  end\n\n  def down\n    create_table :a do |t|\n    end\n  end\n", [], True),
+        (f"  def down\n    create_table :b do |t|\n    end\n  end\n{TWO.format(':c')}", ["a", "c"], True),
+        ("", [], True),
+    ],
+)
+def test_whether_a_file_says_plainly_all_that_it_makes(source: str, tables: list[str], all_of_them: bool) -> None:
+    assert list(parse(source)) == tables
+    assert says_all(source) is all_of_them
 
 
 @given(st.text(alphabet="create_tbl :ado|{};,\n()[]'\"#xend=.", max_size=200))
