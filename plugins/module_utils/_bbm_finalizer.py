@@ -14,6 +14,7 @@ be lost at any time: rows and jobs tell the next run where this one stood.
 
 from __future__ import annotations
 
+import contextlib
 import time
 import typing as t
 from dataclasses import replace
@@ -30,7 +31,13 @@ from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._bbm import (
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._bbm_finalize_obstacles import Obstacles, is_due
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._errors import GitLabError
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._failure import FINALIZE_TASK, diagnose
-from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._job import LOST, RUNNING, Job, tail
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._job import (
+    LOST,
+    RUNNING,
+    Job,
+    NotOverError,
+    tail,
+)
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._long_work import Waiting
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._rails_runner import parse_answer
 
@@ -109,7 +116,9 @@ class Finalizer:
                 if is_due(track):
                     self._obstacles.unblock(self._read(one), track)
                 return Waiting(one, job, "")
-            self._judge(self._read(one), track, self._jobs.collect(job.name))
+            # Another run of the same task may have taken it in meanwhile; the row tells then.
+            with contextlib.suppress(NotOverError):
+                self._judge(self._read(one), track, self._jobs.collect(job.name))
         return None
 
     def _take_up_many(self) -> Waiting | None:
@@ -122,7 +131,11 @@ class Finalizer:
             track = self._track(one, job.note[one])
             track["watched"] = track["watched"] or job.status == RUNNING
         if job.status != RUNNING:
-            job = self._jobs.collect(many.JOB)
+            try:
+                job = self._jobs.collect(many.JOB)
+            except NotOverError:
+                # Another run of the same task has taken it in meanwhile; the rows tell then.
+                return None
         else:
             under_way = [one for one in mine if one not in courses or courses[one].ended_at is None]
             for one in under_way:

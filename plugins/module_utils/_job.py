@@ -159,6 +159,10 @@ def systemd_carrier(
     return [*command, "/bin/sh", script, *argv]
 
 
+class NotOverError(GitLabError):
+    """A job that should be over runs, or is not there any more."""
+
+
 class Jobs:
     """The jobs of this host."""
 
@@ -193,12 +197,12 @@ class Jobs:
     def collect(self, name: str) -> Job:
         """Move a job that is over to the archive and return it as it lies there. The next start begins anew.
 
-        :raises GitLabError: there is no such job, or it runs.
+        :raises NotOverError: there is no such job, or it runs. Another run was faster then: it has taken it in, or begun anew.
         """
         with self._lock(name):
             job = self.find(name)
             if job is None or job.status == RUNNING:
-                raise GitLabError(f"The job {name} is not over.", None)
+                raise NotOverError(f"The job {name} is not over.", None)
             archive = f"{self._root}/{ARCHIVE}"
             os.makedirs(archive, 0o700, exist_ok=True)
             target = f"{archive}/{name}.{time.strftime('%Y%m%dT%H%M%S', time.gmtime(job.started_at))}.{time.time_ns()}"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._errors import GitLabError
-from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._job import ENDED, RUNNING, Job
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._job import ENDED, RUNNING, Job, NotOverError
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._long_work import Waiting
 
 if t.TYPE_CHECKING:
@@ -73,10 +73,11 @@ class OneJob:
                 return Waiting(other, busy, "")
         watched = self._memory.pop("watched", False)
         if job is not None and not self._check_mode:
-            job = self._jobs.collect(self.name)
-            if watched or self.counts(job):
+            job = self._collect()
+            if job is not None and (watched or self.counts(job)):
                 self.conclude(job, job.note)
                 return None
+        if job is not None and not self._check_mode:
             ended = f"ended with exit status {job.rc}" if job.status == ENDED else "disappeared (killed, or a restart)"
             self.notes.append(f"An earlier run {ended} while nobody was watching; see {job.log}.")
         if watched:
@@ -89,6 +90,13 @@ class OneJob:
         job = self._jobs.start(self.name, self._argv, self._cwd, note)
         self._memory.update(watched=True, note=note)
         return Waiting(self.name, job, "")
+
+    def _collect(self) -> Job | None:
+        try:
+            return self._jobs.collect(self.name)
+        except NotOverError:
+            # Another run of the same task has taken it in meanwhile.
+            return None
 
     def _take_up(self, job: Job) -> None:
         if job.argv != tuple(self._argv) or self._check_mode:

@@ -13,7 +13,7 @@ import pytest
 
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils import _long_work
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._errors import GitLabError
-from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._job import ENDED, LOST, RUNNING, Job
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._job import ENDED, LOST, RUNNING, Job, NotOverError
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._one_job import OneJob
 
 ARGV = ("gitlab-ctl", "reconfigure")
@@ -23,6 +23,8 @@ ARGV = ("gitlab-ctl", "reconfigure")
 class FakeJobs:
     present: Job | None = None
     started: int = 0
+    # Another run takes the job in between a look and the taking.
+    taken: bool = False
 
     def find(self, name: str) -> Job | None:
         return self.present
@@ -37,6 +39,9 @@ class FakeJobs:
         self.present = replace(self.present, status=LOST if rc is None else ENDED, rc=rc)
 
     def collect(self, name: str) -> Job:
+        if self.taken:
+            self.present = None
+            raise NotOverError(f"The job {name} is not over.", None)
         assert self.present is not None
         job, self.present = self.present, None
         return job
@@ -87,6 +92,15 @@ def test_a_failure_that_was_watched_is_this_runs_own() -> None:
     run.jobs.end(1)
     _waiting, work = run.step()
     assert work.concluded == [(1, {"seen": 1})]
+
+
+def test_what_another_run_has_taken_in_meanwhile_is_over_for_this_one_too() -> None:
+    run = Run()
+    run.step()
+    run.jobs.end(0)
+    run.jobs.taken = True
+    waiting, work = run.step()
+    assert (waiting, work.concluded, run.jobs.started) == (None, [(None, {"seen": 1})], 1)
 
 
 def test_a_running_one_is_taken_up_and_said_so_once() -> None:
