@@ -16,7 +16,7 @@ import shutil
 import time
 import typing as t
 
-from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils import _backup_log, _backup_space
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils import _backup_log, _backup_space, _rolling_back
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._backup_live import TABLE_SIZES
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._backup_manifest import SUFFIX, check_id
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._backup_paths import (
@@ -104,6 +104,7 @@ class BackupJob(OneJob):
         return job.argv == tuple(self._argv) and _is_recent(job)
 
     def prepare(self) -> tuple[bool, t.Any]:
+        _rolling_back.refuse()
         done = self._store.read_run(self._id)
         if os.path.exists(self.archive):
             if done and not done.get("error") and done.get("archive") == self.archive:

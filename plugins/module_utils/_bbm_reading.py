@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils import _probe
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils import _probe, _rolling_back
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._bbm_sql import PARTS
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._bbm_status import (
     Reading,
@@ -25,6 +25,7 @@ from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._instance imp
 )
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._instance import argument_spec as instance_options
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._schema_migrations import migration_files
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._state import read_record
 
 if t.TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
@@ -52,7 +53,8 @@ def status_from_probe(output: str, options: Options) -> dict[str, t.Any]:
     """
     answer = _probe.read(output, _installation(options), options["databases"])
     readings = [Reading(database, answer.parts[database.name]) for database in answer.topology.databases]
-    result = status(answer.version, readings, Selection.from_options(options, answer.topology))
+    selection = Selection.from_options(options, answer.topology)
+    result = status(answer.version, readings, selection, answer.rolling_back)
     return dict(result, commands=answer.commands)
 
 
@@ -70,7 +72,10 @@ def read_status(module: AnsibleModule) -> dict[str, t.Any]:
         Reading(database, instance.session(database.name).read(PARTS, migration_files=files))
         for database in instance.topology.databases
     ]
-    result = status(_version(instance), readings, Selection.from_options(module.params, instance.topology))
+    version = _version(instance)
+    # Where GitLab's code is not, neither is the record.
+    rolling_back = _rolling_back.target(read_record(_rolling_back.RECORD)) if version else None
+    result = status(version, readings, Selection.from_options(module.params, instance.topology), rolling_back)
     return dict(result, commands=[])
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass
 
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils import _rolling_back
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._bbm import (
     STATES,
     BatchedMigration,
@@ -124,10 +125,16 @@ class Selection:
         )
 
 
-def status(version: str | None, readings: t.Sequence[Reading], selection: Selection) -> dict[str, t.Any]:
+def status(
+    version: str | None,
+    readings: t.Sequence[Reading],
+    selection: Selection,
+    rolling_back: str | None = None,
+) -> dict[str, t.Any]:
     """Return the result of C(bbm_status), without C(commands).
 
-    ``version`` is the content of the VERSION file, None where only the database could be asked; ``readings`` are all databases of the instance, main first.
+    ``version`` is the content of the VERSION file, None where only the database could be asked; ``readings`` are all databases of the instance, main first;
+    ``rolling_back`` is the backup that the instance is being rolled back to.
 
     :raises GitLabError: a database has no batched background migrations, or a selected one does not exist.
     """
@@ -137,7 +144,7 @@ def status(version: str | None, readings: t.Sequence[Reading], selection: Select
             dbname = reading.database.dbname
             raise GitLabError(f"The database {dbname} answered only in part.", "Try again.", database=dbname)
         if "migrations" not in reading.answers:
-            raise no_table(reading.database.dbname)
+            raise _rolling_back.error(rolling_back) if rolling_back else no_table(reading.database.dbname)
     scheduler = read_scheduler(release, readings[0].answers)
     databases = [_InDatabase(reading, scheduler) for reading in readings]
     everything = [migration for database in databases for migration in database.migrations]
@@ -155,6 +162,8 @@ def status(version: str | None, readings: t.Sequence[Reading], selection: Select
         [reading.database.name for reading in readings if reading.answers["server"]["standby"]],
         {reading.database.name: reading.answers.get("schema_down") or [] for reading in readings},
     )
+    if rolling_back:
+        reasons.insert(0, _rolling_back.text(rolling_back))
     by_state: dict[str, list[str]] = {}
     for migration in everything:
         by_state.setdefault(migration.state, []).append(migration.id)
@@ -169,6 +178,7 @@ def status(version: str | None, readings: t.Sequence[Reading], selection: Select
             if selection.shows(migration)
         ],
         "unfinished": [migration.id for migration in everything if not migration.done],
+        "rolling_back": rolling_back,
         "unproven": [migration.id for migration in unproven],
         "by_state": by_state,
         "scheduler": scheduler.to_result(),

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils import _rolling_back
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._errors import GitLabError
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._failure import applied_migrations, diagnose
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._job import Job, tail
@@ -112,6 +113,7 @@ class MigrateJob(OneJob):
         self.result: dict[str, t.Any] = {}
 
     def prepare(self) -> tuple[bool, t.Any]:
+        _rolling_back.refuse()
         pending = wanted(self._read(), self._skip_post_deployment)
         return bool(pending), [one.to_dict() for one in pending]
 

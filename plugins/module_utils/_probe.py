@@ -10,6 +10,7 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass, field
 
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils import _rolling_back
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._database import (
     Part,
     connection_error,
@@ -17,6 +18,7 @@ from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._database imp
     script,
 )
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._errors import GitLabError
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._state import parse_record
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._topology import (
     Topology,
     build_topology,
@@ -40,8 +42,8 @@ _REMEDIES: t.Mapping[str, str] = {
 # itself can write a mark; what psql prints is JSON or a mark of its own. Of database.yml only the lines that say where
 # the databases are leave the host, never a password. The versions of the migration files go to psql, not over the line.
 SCRIPT = r"""
-version_file=$1 database_yml=$2 names=$3
-shift 3
+version_file=$1 database_yml=$2 names=$3 rollback=$4
+shift 4
 set -f
 export LC_ALL=C PGCLIENTENCODING=UTF8 PGCONNECT_TIMEOUT=10 PGAPPNAME=gitlab_fleet.upgrade
 cd /
@@ -56,6 +58,13 @@ text=$(cat "$version_file" 2>&1)
 rc=$?
 indent "$text"
 mark "end $rc"
+if [ -e "$rollback" ]; then
+  mark rollback
+  text=$(cat "$rollback" 2>&1)
+  rc=$?
+  indent "$text"
+  mark "end $rc"
+fi
 if [ -n "$database_yml" ]; then
   mark config
   text=$(sed -n -e /password/d -e '/^[A-Za-z_][A-Za-z0-9_-]*: *$/p' -e '/^  [A-Za-z_][A-Za-z0-9_-]*: *$/p' \
@@ -100,6 +109,8 @@ class Answer:
     version: str
     topology: Topology
     parts: t.Mapping[str, t.Mapping[str, t.Any]]
+    # The backup that the instance is being rolled back to.
+    rolling_back: str | None
     # The commands that asked.
     commands: list[list[str]]
 
@@ -123,6 +134,7 @@ def command(installation: Installation, databases: t.Mapping[str, str] | None) -
         installation.version_file,
         "" if names else installation.database_config,
         " ".join(names),
+        _rolling_back.PATH,
         *words[:place],
         *words[place + 2 :],
     ]
@@ -155,7 +167,10 @@ def read(output: str, installation: Installation, databases: t.Mapping[str, str]
         database.name: _parts(database.dbname, sections.get(f"database {database.dbname}"))
         for database in topology.databases
     }
-    return Answer(version, topology, parts, [installation.psql(database.dbname) for database in topology.databases])
+    rolling_back = _rollback_target(sections.get("rollback"))
+    return Answer(
+        version, topology, parts, rolling_back, [installation.psql(database.dbname) for database in topology.databases]
+    )
 
 
 def _sections(output: str) -> dict[str, _Section]:
@@ -165,7 +180,7 @@ def _sections(output: str) -> dict[str, _Section]:
     # Not splitlines: JSON may hold characters that it takes for the end of a line.
     for line in output.split("\n"):
         word, _blank, rest = line[len(MARK) :].rstrip("\r").partition(" ") if line.startswith(MARK) else ("", "", line)
-        if word in ("version", "config", "database"):
+        if word in ("version", "rollback", "config", "database"):
             current, errors = sections.setdefault(f"{word} {rest}".strip(), _Section()), False
         elif word == "errors":
             errors = True
@@ -187,6 +202,12 @@ def _file(section: _Section | None, path: str) -> str:
         detail = section.text.rpartition(": ")[2] if section and section.text else "no answer"
         raise GitLabError(f"Cannot read {path}: {detail}.", _REMEDIES.get(detail, _CHECK), path=path)
     return section.text
+
+
+def _rollback_target(section: _Section | None) -> str | None:
+    if section is None:
+        return None
+    return _rolling_back.target(parse_record(_file(section, _rolling_back.PATH), _rolling_back.PATH))
 
 
 def _parts(dbname: str, section: _Section | None) -> dict[str, t.Any]:

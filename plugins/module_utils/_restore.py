@@ -26,12 +26,13 @@ from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._errors impor
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._gitlab import OMNIBUS
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._job import RUNNING, Job, tail
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._one_job import OneJob
-from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._rollback import RECORD, is_finished
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._rollback import is_finished
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._rollback_reading import (
     changed_archives,
     free_bytes,
     read_schema,
 )
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._rolling_back import RECORD
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._state import (
     STATE_DIRECTORY,
     read_record,

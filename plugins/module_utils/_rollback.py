@@ -41,8 +41,6 @@ REVERT = "revert"
 SPACE_FACTOR = 3
 SPACE_FACTOR_AGAIN = 2
 
-RECORD = "restore.json"
-
 
 @dataclass(frozen=True)
 class Schema:

@@ -25,13 +25,22 @@ def read_record(name: str, directory: str = STATE_DIRECTORY) -> dict[str, t.Any]
     """
     path = os.path.join(directory, name)
     try:
-        with open(path, encoding="utf-8") as file:
-            record = json.load(file)
+        with open(path, "rb") as file:
+            return parse_record(file.read(), path)
     except FileNotFoundError:
         return None
     except OSError as error:
         # Never an invitation to remove it: it is only this user, or the disk, that cannot.
         raise GitLabError(f"Cannot read {path}: {error.strerror}.", "Run as root (become: true).", path=path) from error
+
+
+def parse_record(text: bytes | str, path: str) -> dict[str, t.Any]:
+    """Return the record that is the content of ``path``.
+
+    :raises GitLabError: it is none.
+    """
+    try:
+        record = json.loads(text)
     except ValueError as error:
         raise GitLabError(
             f"The record {path} cannot be read: {error}.",

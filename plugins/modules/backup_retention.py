@@ -79,6 +79,7 @@ from datetime import datetime, timezone
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils import _rolling_back
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._backup_manifest import Manifest, changed_since
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._backup_retention import Kept, to_remove
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._backup_store import RUN_FILE, Store, look_at
@@ -157,6 +158,8 @@ def main() -> None:
         for name, value in (("keep", keep), ("max_age_days", days)):
             if value is not None and value < 1:
                 raise GitLabError(f"{name} cannot be {value}.", "Give a number from 1 on.")
+        # The backup that is being restored could be one of those that go.
+        _rolling_back.refuse()
         retention = Retention(Store())
         before = retention.ids()
         gone = retention.choose(keep, days and days * DAY)

@@ -325,6 +325,13 @@ unfinished:
   elements: str
   returned: success
   sample: [main_85]
+rolling_back:
+  description:
+    - The backup that the instance is being rolled back to, when a rollback began and did not get to its end; null when there is none.
+    - The databases can then be empty or half restored, and RV(safe_to_upgrade) is false.
+  type: str
+  returned: success
+  sample: null
 unproven:
   description:
     - The ids of all migrations that are marked finished although nothing shows that they ran, on a table that has rows.

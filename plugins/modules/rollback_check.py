@@ -197,6 +197,7 @@ from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._gitlab impor
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._instance import Instance, argument_spec
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._package import INSTALLED, Package, find_package
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._package_install import Host, Wish
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._rolling_back import RECORD
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._schema_migrations import migration_files
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._state import read_record
 
@@ -259,7 +260,7 @@ def run(module: AnsibleModule) -> dict[str, t.Any]:
         package_missing=why_package_is_missing(instance.runner, package, manifest, params["package_file"]),
         secrets={node: digest or None for node, digest in params["secrets"].items()},
         archived_secrets=reading.archived_secrets(configuration.path) if configuration and not changed else None,
-        record=read_record(_rollback.RECORD),
+        record=read_record(RECORD),
     )
     state = _rollback.state(facts, options)
     reasons = _rollback.reasons(facts, options)

@@ -61,6 +61,7 @@ def test_a_node_that_restarts_in_the_middle_is_restored_anew(fleet: Instances, t
         wait_for(output, RESTORING)
     fleet.call("reboot", HOST)
     fleet.sh(HOST, "for n in $(seq 60); do gitlab-psql -c 'SELECT 1' && exit 0; sleep 1; done; exit 1")
+    assert_nothing_else_begins(fleet)
     fleet.sql(HOST, LET_GO)
     done = Rollback(fleet, HOST).run()
     assert done.returncode == 0, done.stdout
@@ -104,3 +105,19 @@ def test_services_that_were_left_stopped_are_started_and_nothing_else_is_claimed
     assert "Nothing was restored" in done.stdout, done.stdout
     assert "Rolled back to" not in done.stdout
     assert_as_before(fleet, HOST)
+
+
+def assert_nothing_else_begins(fleet: Instances) -> None:
+    """Check that half-empty databases are neither migrated nor backed up, and that the one good backup is kept."""
+    kept = fleet.sh(HOST, "ls -l /var/opt/gitlab/backups")
+    for answer in fleet.run_tasks(
+        HOST, [("bbm_status", {}), ("db_migrate", {}), ("gitlab_backup", {}), ("backup_retention", {"keep": 1})]
+    ):
+        assert answer["failed"], answer
+        assert "is being rolled back to before" in answer["msg"]
+        assert "Run the playbook rollback again" in answer["msg"]
+    for playbook in ("roll_forward", "finish_migrations"):
+        stopped = fleet.play(f"gitlab_fleet.upgrade.{playbook}", "-e", f"gitlab_upgrade_hosts={HOST}")
+        assert stopped.returncode == 2, stopped.stdout
+        assert "is being rolled back to before" in stopped.stdout
+    assert fleet.sh(HOST, "ls -l /var/opt/gitlab/backups") == kept

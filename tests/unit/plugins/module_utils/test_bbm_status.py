@@ -103,10 +103,14 @@ def answers(*rows: Row, **parts: t.Any) -> dict[str, t.Any]:
 
 
 def read(
-    version: str | None, *per_database: dict[str, t.Any], topology: Topology = ONE, selection: Selection = EVERYTHING
+    version: str | None,
+    *per_database: dict[str, t.Any],
+    topology: Topology = ONE,
+    selection: Selection = EVERYTHING,
+    rolling_back: str | None = None,
 ) -> dict[str, t.Any]:
     readings = [Reading(database, parts) for database, parts in zip(topology.databases, per_database, strict=True)]
-    return status(version, readings, selection)
+    return status(version, readings, selection, rolling_back)
 
 
 GOLDEN: Row = {
@@ -200,6 +204,18 @@ def test_schema_migrations_that_are_down_are_not_safe(down: list[str] | None, sa
     assert result["safe_to_upgrade"] is safe
     assert result["databases"][0]["schema_migrations_down"] == down
     assert [reason for reason in result["reasons"] if "is down: 20210617022324" in reason] == result["reasons"]
+
+
+def test_an_instance_on_its_way_back_is_not_safe_however_whole_it_looks() -> None:
+    whole = answers(dict(ROW_16_3, id=1, status=3), schema_down=[])
+    result = read("16.3.9-ee", whole, rolling_back="b1")
+    assert (result["safe_to_upgrade"], result["rolling_back"]) == (False, "b1")
+    assert [reason.partition(",")[0] for reason in result["reasons"]] == [
+        "the instance is being rolled back to b1 and did not get to the end"
+    ]
+    assert read("16.3.9-ee", whole)["rolling_back"] is None
+    with pytest.raises(GitLabError, match=r"is being rolled back to b1 .*Run the playbook rollback again"):
+        read("16.3.9-ee", answers(migrations="absent"), rolling_back="b1")
 
 
 def test_the_rest_of_the_result() -> None:

@@ -55,6 +55,19 @@ def test_a_good_answer() -> None:
     assert [command[-3] for command in answer.commands] == ["gitlabhq_production", "gitlabhq_production_ci"]
 
 
+def under_way(record: str) -> str:
+    return GOOD.replace("@@probe config\n", f"@@probe rollback\n{record}\n@@probe end 0\n@@probe config\n")
+
+
+def test_a_rollback_that_is_under_way() -> None:
+    assert _probe.read(GOOD, OMNIBUS, None).rolling_back is None
+    begun = under_way('| {\n|   "backup": "b1",\n|   "finished_at": null\n| }')
+    assert _probe.read(begun, OMNIBUS, None).rolling_back == "b1"
+    assert _probe.read(under_way('| {"backup": "b1", "finished_at": 1.5}'), OMNIBUS, None).rolling_back is None
+    with pytest.raises(GitLabError, match=r"restore[.]json cannot be read"):
+        _probe.read(under_way('| {"backup": "b'), OMNIBUS, None)
+
+
 def test_the_operators_databases_go_before_the_hosts_own() -> None:
     answer = _probe.read(GOOD, OMNIBUS, {"main": "gitlabhq_production"})
     assert list(answer.parts) == ["main"]
@@ -153,7 +166,8 @@ def test_the_command_asks_the_configuration_or_the_databases_that_are_named() ->
     argv = _probe.command(OMNIBUS, None)
     assert argv[:2] == ["/bin/sh", "-c"]
     assert argv[4:7] == [OMNIBUS.version_file, OMNIBUS.database_config, ""]
-    assert argv[7] == "/opt/gitlab/bin/gitlab-psql" and "-d" not in argv[7:]
+    assert argv[7] == "/var/lib/gitlab_fleet_upgrade/restore.json"
+    assert argv[8] == "/opt/gitlab/bin/gitlab-psql" and "-d" not in argv[8:]
     named = _probe.command(OMNIBUS, {"main": "one", "ci": "two", "sec": "one"})
     assert named[5:7] == ["", "one two"]
 
