@@ -19,7 +19,7 @@ import typing as t
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 
-from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils import _rails_runner
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils import _rails_runner, _ruby_background_migrations
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._background_migrations_known import (
     DEADLINES,
     LAST_WITH_BACKGROUND_MIGRATIONS,
@@ -156,7 +156,7 @@ def count_command(instance: Instance, pending: Pending) -> list[str]:
         "connections": connections(instance.topology),
         "row_classes": sorted({name for classes in pending.values() for name in classes}),
     }
-    return _rails_runner.command(instance.installation, _rails_runner.COUNT_BACKGROUND_MIGRATIONS, value)
+    return _rails_runner.command(instance.installation, _ruby_background_migrations.COUNT, value)
 
 
 def ask(instance: Instance, argv: list[str]) -> Answer:

@@ -15,7 +15,11 @@ import time
 import typing as t
 
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils import _background_migrations as older
-from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils import _rails_runner, _state
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils import (
+    _rails_runner,
+    _ruby_background_migrations,
+    _state,
+)
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._errors import GitLabError
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._failure import diagnose
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._job import Job, tail
@@ -113,7 +117,7 @@ class ClearJob(OneJob):
             "remedies": self._remedies,
             "again": self._again(),
         }
-        return _rails_runner.command(self._instance.installation, _rails_runner.CLEAR_BACKGROUND_MIGRATIONS, value)
+        return _rails_runner.command(self._instance.installation, _ruby_background_migrations.CLEAR, value)
 
     def prepare(self) -> tuple[bool, t.Any]:
         # Only Ruby can tell whether there is anything to do, so that it is one boot to look and to do.

@@ -14,7 +14,7 @@ import typing as t
 from dataclasses import dataclass
 from enum import Enum
 
-from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils import _rails_runner
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils import _rails_runner, _ruby_bbm
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._bbm import (
     FINALIZED,
     FINISHED,
@@ -170,7 +170,7 @@ def command(way: str, migration: BatchedMigration, installation: Installation) -
         return installation.rake(task(way, _task_arguments(migration)))
     wanted = key_of(migration)._replace(job_arguments=stored_arguments(migration))
     value = dict(wanted._asdict(), database=migration.database, row_id=migration.row_id)
-    return _rails_runner.command(installation, _rails_runner.FINALIZE, value)
+    return _rails_runner.command(installation, _ruby_bbm.FINALIZE, value)
 
 
 def judge(after: BatchedMigration, rc: int | None, cause: Cause) -> Verdict:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass, replace
 
-from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils import _rails_runner
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils import _rails_runner, _ruby_bbm
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._bbm import BatchedMigration, parse_id
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._bbm_finalize import key_of, stored_arguments
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._errors import GitLabError
@@ -85,7 +85,7 @@ def session_name(migration: BatchedMigration) -> str:
 def command(migrations: t.Sequence[BatchedMigration], parallel: int, installation: Installation) -> list[str]:
     """Return the command that finishes all of them."""
     rows = [[_row(one) for one in lane] for lane in lanes(migrations, parallel)]
-    return _rails_runner.command(installation, _rails_runner.FINALIZE_MANY, {"lanes": rows, "parallel": parallel})
+    return _rails_runner.command(installation, _ruby_bbm.FINALIZE_MANY, {"lanes": rows, "parallel": parallel})
 
 
 def read_courses(text: str) -> dict[str, Course]:

@@ -151,7 +151,7 @@ from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils import (
     _bbm_change,
     _bbm_choice,
     _bbm_state,
-    _rails_runner,
+    _ruby_bbm,
 )
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._bbm import (
     ACTIVE,
@@ -192,7 +192,7 @@ def run(module: AnsibleModule) -> dict[str, t.Any]:
         return _bbm_change.result([], [])
     _bbm_state.refuse_version(instance.version)
     jobs = {one.id: _bbm_change.read_open_jobs(instance, one) for one in migrations}
-    argv = _bbm_change.command(instance, _rails_runner.RETRY, migrations)
+    argv = _bbm_change.command(instance, _ruby_bbm.RETRY, migrations)
     done = None if module.check_mode else _bbm_change.run(instance, argv)
 
     results = []

@@ -153,6 +153,7 @@ from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils import (
     _bbm_change,
     _bbm_settings,
     _rails_runner,
+    _ruby_bbm,
     _state,
 )
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._bbm_settings import (
@@ -217,7 +218,7 @@ def change(
     former = {name: before.values[name] for name in wanted}
     flags = {name: value for name, value in todo.items() if name != MAX_RUNNING}
     value = {"flags": flags, MAX_RUNNING: todo.get(MAX_RUNNING)}
-    argv = _rails_runner.command(instance.installation, _rails_runner.SETTINGS, value)
+    argv = _rails_runner.command(instance.installation, _ruby_bbm.SETTINGS, value)
     done = _bbm_change.run(instance, argv) if todo and not module.check_mode else None
     after: t.Mapping[str, Value] = wanted
     if done is not None:

@@ -219,7 +219,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils import (
     _bbm_change,
     _bbm_state,
-    _rails_runner,
+    _ruby_bbm,
     _state,
 )
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._backup_store import RECENT, Store
@@ -291,8 +291,8 @@ class Change:
 
     def _command(self, todo: list[BatchedMigration]) -> list[str]:
         if self._wanted == FINISHED:
-            return _bbm_change.command(self._instance, _rails_runner.MARK_FINISHED, todo)
-        return _bbm_change.command(self._instance, _rails_runner.SWITCH, todo, state=self._state)
+            return _bbm_change.command(self._instance, _ruby_bbm.MARK_FINISHED, todo)
+        return _bbm_change.command(self._instance, _ruby_bbm.SWITCH, todo, state=self._state)
 
     def _change(
         self, todo: list[BatchedMigration], argv: list[str], entries: dict[str, dict[str, t.Any]], window: int

@@ -14,7 +14,7 @@ import pytest
 from bbm_places import ENDS, FIRST, LAST, Place, Rows
 from instances import Instances
 
-from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils import _rails_runner
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils import _ruby_bbm
 
 GATES: dict[str, t.Any] = {"reason": "told so by support", "accept_data_loss": True, "without_backup": True}
 SCHEDULE = "execute_batched_migrations_on_schedule"
@@ -141,12 +141,12 @@ def test_what_13_12_cannot_do_is_refused_and_changes_nothing(ends: Instances) ->
     assert "14.0.12" in finalize["msg"]
     one = wanted(rows, number)
     for ruby, value in (
-        (_rails_runner.RETRY, {"rows": [one], "from": [4]}),
-        (_rails_runner.FINALIZE, one),
+        (_ruby_bbm.RETRY, {"rows": [one], "from": [4]}),
+        (_ruby_bbm.FINALIZE, one),
     ):
         assert "This version of GitLab cannot" in ends.fails(FIRST, snippet(ruby, value))
     many = {"lanes": [[{**one, "session": "one"}]], "parallel": 1}
-    assert "This version of GitLab cannot" in ends.sh(FIRST, snippet(_rails_runner.FINALIZE_MANY, many))
+    assert "This version of GitLab cannot" in ends.sh(FIRST, snippet(_ruby_bbm.FINALIZE_MANY, many))
     assert rows.all() == before
 
 

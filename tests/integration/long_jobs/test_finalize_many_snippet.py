@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils import _rails_runner
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils import _ruby_bbm
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._bbm import BatchedMigration
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._bbm_finalize_many import (
     Course,
@@ -44,9 +44,9 @@ def migrations(*ids: int, database: str = "main") -> list[BatchedMigration]:
 
 def start(chosen: t.Sequence[BatchedMigration], parallel: int, pool: int = 5, **more: str) -> subprocess.Popen[str]:
     argv = command(chosen, parallel, Installation.create("omnibus"))
-    arguments = argv[argv.index(_rails_runner.FINALIZE_MANY) + 1 :]
+    arguments = argv[argv.index(_ruby_bbm.FINALIZE_MANY) + 1 :]
     return subprocess.Popen(
-        ["ruby", "-r", str(ENGINE), "-e", _rails_runner.FINALIZE_MANY, *arguments],
+        ["ruby", "-r", str(ENGINE), "-e", _ruby_bbm.FINALIZE_MANY, *arguments],
         env={**os.environ, "POOL": str(pool), "LC_ALL": "C.UTF-8", **more},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

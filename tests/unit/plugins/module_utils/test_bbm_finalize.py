@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils import _rails_runner
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils import _ruby_bbm
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._bbm import BatchedMigration
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._bbm_finalize import (
     RUNNER,
@@ -175,7 +175,7 @@ def test_the_runner_gets_row_and_configuration_as_json(arguments: list[t.Any]) -
     row = migration(10, "ci", job_arguments=arguments)
     argv = command(RUNNER, row, Installation.create("omnibus"))
     assert argv[:-2] == ["/opt/gitlab/bin/gitlab-rails", "runner", "-e", "production"]
-    assert argv[-2] == _rails_runner.FINALIZE
+    assert argv[-2] == _ruby_bbm.FINALIZE
     wanted = json.loads(argv[-1])
     assert same_json(wanted.pop("job_arguments"), arguments)
     assert wanted == {

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils import _rails_runner
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils import _ruby_bbm
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._bbm import BatchedMigration
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._bbm_finalize_many import (
     Course,
@@ -116,7 +116,7 @@ def test_the_command_carries_any_number_of_rows_as_they_are_stored(count: int) -
     ]
     argv = command(migrations, 3, Installation.create("omnibus"))
     assert argv[:4] == ["/opt/gitlab/bin/gitlab-rails", "runner", "-e", "production"]
-    assert argv[4] == _rails_runner.FINALIZE_MANY
+    assert argv[4] == _ruby_bbm.FINALIZE_MANY
     assert all(len(word.encode()) < 128 * 1024 for word in argv)
     value = json.loads("".join(argv[5:]))
     assert value["parallel"] == 3

@@ -9,7 +9,11 @@ import typing as t
 
 import pytest
 
-from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils import _rails_runner
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils import (
+    _rails_runner,
+    _ruby_background_migrations,
+    _ruby_bbm,
+)
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._gitlab import Installation
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._rails_runner import (
     ANSWER_MARK,
@@ -18,9 +22,10 @@ from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._rails_runner
 )
 
 SNIPPETS = {
-    name: value
-    for name, value in vars(_rails_runner).items()
-    if name.isupper() and not name.startswith("_") and isinstance(value, str) and "\n" in value
+    f"{module.__name__.rpartition('.')[2]}.{name}": value
+    for module in (_ruby_bbm, _ruby_background_migrations)
+    for name, value in vars(module).items()
+    if name.isupper() and not name.startswith("_") and name != "PRELUDE"
 }
 
 
