@@ -8,8 +8,8 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 
-# What `make test` and CI run, in this order: the quickest first.
-TEST_LEVELS := lint unit build docs sanity conformance integration molecule
+# What `make test` and CI run: two lanes side by side, since the first needs the processor and the second mostly waits.
+LANES := lint,unit,build,docs,sanity,molecule conformance,integration
 
 # Set these on the command line, for example `make sanity PYTHON=python3.13` or `make unit ARGS='-k quoting'`.
 PYTHON ?= python3
@@ -68,19 +68,13 @@ endef
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s%s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo
-	@echo "make test runs: $(TEST_LEVELS)"
+	@echo "make test runs these, the two lanes side by side: $(LANES)"
 	@echo "Python $(PYTHON_LINE) ($(INTERPRETER)) with ansible-core $(CORE)"
 
 .PHONY: test
-test: ## Run everything that CI runs, and say at the end what failed
-	@failed=(); summary=; \
-	for level in $(TEST_LEVELS); do \
-	  printf '\n=== %s\n' "$$level"; begin=$$SECONDS; outcome=passed; \
-	  $(MAKE) "$$level" || { outcome=FAILED; failed+=("$$level"); }; \
-	  summary+=$$(printf '  %-12s %-6s %4d s' "$$level" "$$outcome" "$$((SECONDS - begin))")$$'\n'; \
-	done; \
-	printf '\n=== Summary (Python $(PYTHON_LINE), ansible-core $(CORE))\n%s' "$$summary"; \
-	if (($${#failed[@]})); then printf 'Failed: %s\n' "$${failed[*]}"; exit 1; fi
+test: core tools copy interpreters testbed ## Run everything that CI runs, and say at the end what failed
+	@echo 'Python $(PYTHON_LINE), ansible-core $(CORE)'
+	@python3 $(TOOLS)/lanes.py '$(MAKE)' $(LANES)
 
 # --- Levels -----------------------------------------------------------------------------------------------------------
 
