@@ -12,7 +12,7 @@ author:
 version_added: 0.1.0
 short_description: Retry failed batched background migrations of GitLab
 description:
-  - Does what C(Retry) in GitLab's Admin area does, for one failed migration or for all. Each failed job gets new attempts, and is split in
+  - Does what C(Retry) in GitLab's Admin area does, for one failed migration, several or all. Each failed job gets new attempts, and is split in
     two where it can be; the migration is active again, and Sidekiq goes on with it.
   - Shows the error of each failed job first. What failed for a reason fails again for the same reason, so look at them in check mode.
   - A migration that has not failed is refused. GitLab before 16.0 would take even a finished one back to work.
@@ -34,6 +34,10 @@ attributes:
       - With O(all=true), a second run finds nothing to retry, unless something failed again. A migration that is named and has not failed is
         an error.
 options:
+  migrations:
+    description: The ids of several failed migrations. When one of them has not failed, none is retried.
+    type: list
+    elements: str
   all:
     description: Retry all failed migrations of all databases.
     type: bool
@@ -60,6 +64,10 @@ EXAMPLES = r"""
 - name: Retry one
   gitlab_fleet.upgrade.bbm_retry:
     migration: ci_10
+
+- name: Retry two with one Rails boot
+  gitlab_fleet.upgrade.bbm_retry:
+    migrations: [main_84, ci_10]
 """
 
 RETURN = r"""
@@ -163,6 +171,8 @@ from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._bbm_finalize
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._errors import GitLabError
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._instance import Instance, argument_spec
 
+WAYS = (*_bbm_choice.WAYS, "migrations", "all")
+
 
 def chosen(params: t.Mapping[str, t.Any], instance: Instance) -> list[BatchedMigration]:
     """Return the failed migrations that are meant.
@@ -173,11 +183,14 @@ def chosen(params: t.Mapping[str, t.Any], instance: Instance) -> list[BatchedMig
     migrations = _bbm_change.read_all(instance)
     if params["all"]:
         return [one for one in select(Selection(database=database), migrations) if one.status == FAILED]
-    named = _bbm_choice.named({**params, "database": database})
+    if params["migrations"] is not None:
+        named: Selection | None = Selection(database=database, ids=tuple(params["migrations"]))
+    else:
+        named = _bbm_choice.named({**params, "database": database})
     if named is None:
         raise GitLabError(
             "Nothing says which migrations are to be retried.",
-            "Give migration, job_class_name with its companions, or all: true.",
+            "Give migration, migrations, job_class_name with its companions, or all: true.",
         )
     found = select(named, migrations)
     for one in found:
@@ -228,9 +241,11 @@ def run(module: AnsibleModule) -> dict[str, t.Any]:
 
 def main() -> None:
     module = AnsibleModule(
-        argument_spec=argument_spec(**_bbm_choice.argument_spec(all={"type": "bool"})),
-        mutually_exclusive=[(*_bbm_choice.WAYS, "all")],
-        required_one_of=[(*_bbm_choice.WAYS, "all")],
+        argument_spec=argument_spec(
+            **_bbm_choice.argument_spec(migrations={"type": "list", "elements": "str"}, all={"type": "bool"})
+        ),
+        mutually_exclusive=[WAYS],
+        required_one_of=[WAYS],
         required_together=[_bbm_choice.TOGETHER],
         supports_check_mode=True,
     )

@@ -94,6 +94,28 @@ def test_all_failed_ones_of_both_databases_go_in_one_boot(changing: Instances) -
     assert main.status(finished) == 3
 
 
+def test_several_are_named_and_go_in_one_boot_or_not_at_all(open_rows: Rows) -> None:
+    first, second, third = (open_rows.add_failed(job_arguments=f"'[{number}]'") for number in (1, 2, 3))
+    finished = open_rows.add(status=3, column_name="'tag_id'")
+    before = open_rows.all()
+    refused = [
+        [open_rows.id(first), open_rows.id(finished)],
+        [open_rows.id(first), "main_999999"],
+    ]
+    for result in open_rows.fleet.run_each(OPEN, "bbm_retry", [{"migrations": ids} for ids in refused]):
+        assert result["failed"], result
+        assert result["msg"]
+    assert open_rows.all() == before
+
+    none, result = open_rows.fleet.run_each(
+        OPEN, "bbm_retry", [{"migrations": []}, {"migrations": [open_rows.id(third), open_rows.id(first)]}]
+    )
+    assert not none["failed"] and not none["changed"], none
+    assert not result["failed"], result
+    assert len(result["commands"]) == 1
+    assert [open_rows.status(number) for number in (first, second, third, finished)] == [1, 4, 1, 3]
+
+
 def test_one_whose_class_is_gone_stays_failed_and_the_others_are_retried(open_rows: Rows) -> None:
     gone = open_rows.add_failed(job_class_name="'RemovedByTheUpgrade'")
     good = open_rows.add_failed()
