@@ -56,7 +56,7 @@ class Store:
         return store
 
     @contextlib.contextmanager
-    def lock(self, name: str, seconds: float = 60) -> t.Iterator[None]:
+    def lock(self, name: str, seconds: float = 600) -> t.Iterator[None]:
         """Holds the lock ``name``; the kernel frees it when this process ends, however it ends."""
         with open(self._locks / name, "a+", encoding="ascii") as file:
             deadline = time.monotonic() + seconds
