@@ -29,12 +29,12 @@ from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._backup_reque
     new_id,
     refuse_connection,
 )
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._direct_connection import read_connections
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._errors import GitLabError
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._failure import Cause, diagnose
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._gitlab import OMNIBUS
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._job import RUNNING, Job, tail
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._one_job import OneJob
-from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._topology import parse_database_yml
 
 if t.TYPE_CHECKING:
     from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._backup_request import Request
@@ -114,7 +114,7 @@ class BackupJob(OneJob):
                     f"{self.archive} is there already, and this collection did not make it.",
                     "Give another id, or move the file away.",
                 )
-        refuse_connection(self._request, self._instance.version, self._connections())
+        refuse_connection(self._request, self._instance.version, read_connections(self._instance.installation))
         if not os.path.isdir(self._place.directory):
             raise GitLabError(
                 f"The directory of the backups, {self._place.directory}, is not there.",
@@ -225,12 +225,6 @@ class BackupJob(OneJob):
                 with contextlib.suppress(OSError):
                     os.unlink(path)
         return left
-
-    def _connections(self) -> t.Any:
-        # Without the file the operator named the databases; then it is his word that counts.
-        with contextlib.suppress(OSError), open(self._instance.installation.database_config, encoding="utf-8") as file:
-            return parse_database_yml(file.read())
-        return []
 
     def _space(self) -> dict[str, t.Any]:
         status = os.statvfs(self._place.directory)

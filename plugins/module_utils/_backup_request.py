@@ -13,6 +13,7 @@ import time
 import typing as t
 from dataclasses import dataclass
 
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils import _direct_connection
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._backup_log import DATABASE, PARTS
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._backup_manifest import check_id
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._errors import GitLabError
@@ -24,11 +25,6 @@ if t.TYPE_CHECKING:
 STREAM = "stream"
 COPY = "copy"
 
-PGBOUNCER_PORT = "6432"
-
-# GITLAB_BACKUP_PGHOST and its like were ignored there, says GitLab's page on backups. Both ends belong to it.
-_VARIABLES_BROKEN = (((15, 11, 0), (16, 6, 99)), ((16, 7, 0), (16, 7, 6)), ((16, 8, 0), (16, 8, 3)))
-
 
 @dataclass(frozen=True)
 class Request:
@@ -38,9 +34,7 @@ class Request:
     strategy: str = STREAM
     max_concurrency: int | None = None
     max_storage_concurrency: int | None = None
-    database_host: str | None = None
-    database_port: int | None = None
-    database_user: str | None = None
+    direct: _direct_connection.Direct = _direct_connection.AS_CONFIGURED
 
     @classmethod
     def create(cls, params: t.Mapping[str, t.Any]) -> Request:
@@ -54,24 +48,16 @@ class Request:
         request = cls(
             tuple(name for name in PARTS if name in skip),
             params["strategy"],
-            *(params[name] for name in ("max_concurrency", "max_storage_concurrency")),
-            *(params[name] for name in ("database_host", "database_port", "database_user")),
+            params["max_concurrency"],
+            params["max_storage_concurrency"],
+            _direct_connection.Direct.create(params),
         )
-        for name in ("max_concurrency", "max_storage_concurrency", "database_port"):
+        for name in ("max_concurrency", "max_storage_concurrency"):
             if params[name] is not None and params[name] < 1:
                 raise GitLabError(f"{name} cannot be {params[name]}.", "Give a number from 1 on.")
-        for name in ("database_host", "database_user"):
-            value = params[name]
-            if value is not None and (not value or value.split() != [value]):
-                raise GitLabError(f"{name} cannot be {value!r}.", "gitlab-backup cannot take a value with blanks.")
         if set(request.skip) == set(PARTS):
             raise GitLabError("Every part is in skip: nothing is left to back up.", "Leave some out of skip.")
         return request
-
-    @property
-    def direct(self) -> bool:
-        """Return whether the database is asked elsewhere than database.yml says."""
-        return any((self.database_host, self.database_port, self.database_user))
 
     def settings(self, backup_id: str) -> dict[str, str]:
         """Return the variables for C(gitlab-backup create)."""
@@ -81,9 +67,7 @@ class Request:
             "STRATEGY": COPY if self.strategy == COPY else "",
             "GITLAB_BACKUP_MAX_CONCURRENCY": self.max_concurrency,
             "GITLAB_BACKUP_MAX_STORAGE_CONCURRENCY": self.max_storage_concurrency,
-            "GITLAB_BACKUP_PGHOST": self.database_host,
-            "GITLAB_BACKUP_PGPORT": self.database_port,
-            "GITLAB_BACKUP_PGUSER": self.database_user,
+            **self.direct.settings(),
         }
         return {name: str(value) for name, value in values.items() if value}
 
@@ -97,37 +81,13 @@ def new_id(version: str, now: float) -> str:
     return check_id(f"fleet_{int(now)}_{time.strftime('%Y_%m_%d', time.gmtime(now))}_{version}")
 
 
-def ignores_variables(version: GitLabVersion) -> bool:
-    """Return whether GITLAB_BACKUP_PGHOST and its like are without effect in a version."""
-    return any(first <= version.release <= last for first, last in _VARIABLES_BROKEN)
-
-
-def through_pgbouncer(connections: t.Iterable[Connection]) -> list[str]:
-    """Return the names of the connections that lead to PgBouncer."""
-    return sorted(one.name for one in connections if str(one.port) == PGBOUNCER_PORT)
-
-
-def refuse_connection(request: Request, version: GitLabVersion, connections: t.Iterable[Connection]) -> None:
+def refuse_connection(request: Request, version: GitLabVersion, connections: t.Sequence[Connection]) -> None:
     """Refuse a backup that would dump the database through PgBouncer.
-
-    In its transaction mode the dump lacks tables, or takes the instance down, says GitLab's page on backups.
 
     :raises GitLabError: it would.
     """
-    broken = ignores_variables(version)
-    if request.direct and broken:
-        raise GitLabError(
-            f"GitLab {version} ignores GITLAB_BACKUP_PGHOST and its like, so that database_host, database_port and"
-            " database_user would be without effect.",
-            "Let database.yml of this node point at the PostgreSQL primary itself for the time of the backup"
-            " (gitlab_rails['db_host'] and ['db_port'] in gitlab.rb, then gitlab-ctl reconfigure), and leave the options out.",
-        )
-    through = through_pgbouncer(connections)
-    if through and not request.direct and DATABASE not in request.skip:
-        raise GitLabError(
-            f"database.yml leads to port {PGBOUNCER_PORT}, which is PgBouncer's ({', '.join(through)}). A dump through PgBouncer"
-            " may lack tables.",
-            "Name the PostgreSQL primary itself with database_host and database_port."
-            if not broken
-            else "Let database.yml of this node point at the PostgreSQL primary itself for the time of the backup.",
-        )
+    if DATABASE in request.skip:
+        return
+    problem = _direct_connection.problem(request.direct, version, connections, _direct_connection.BACKUP)
+    if problem:
+        raise GitLabError(*problem)

@@ -16,8 +16,9 @@ import typing as t
 
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils import (
     _database_clean,
-    _restore_connection,
+    _direct_connection,
     _restore_log,
+    _restore_parts,
     _restore_place,
     _rollback_loss,
 )
@@ -47,12 +48,6 @@ if t.TYPE_CHECKING:
     from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._job import Jobs
     from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._long_work import Waiting
 
-# Everything but the databases, as SKIP calls it.
-FILES = (
-    *("artifacts", "builds", "ci_secure_files", "external_diffs", "lfs", "packages", "pages", "registry"),
-    *("repositories", "terraform_state", "uploads"),
-)
-
 LOG_TAIL_BYTES = 8000
 # With less than this free a restore on a full disk has been seen to stand still for ever (gitlab#591737).
 FULL_BYTES = 16 * 1024 * 1024
@@ -64,8 +59,12 @@ PID_FILE = "tmp/backup_restore.pid"
 
 def command(installation: Installation, choice: Choice) -> list[str]:
     """Return the command. It answers GitLab's questions beforehand; their reasons are looked for in its output."""
-    skip = {"SKIP": ",".join(FILES)} if choice.database_only else {}
-    settings = {"BACKUP": choice.manifest.id, "GITLAB_ASSUME_YES": "1", **skip, **choice.direct.settings()}
+    settings = {
+        "BACKUP": choice.manifest.id,
+        "GITLAB_ASSUME_YES": "1",
+        **_restore_parts.settings(choice.database_only),
+        **choice.direct.settings(),
+    }
     return installation.backup("restore", settings)
 
 
@@ -98,7 +97,7 @@ class Choice(t.NamedTuple):
     start: bool
     # Tables whose rows may be others than in the backup.
     accept_row_differences: tuple[str, ...] = ()
-    direct: _restore_connection.Direct = _restore_connection.AS_CONFIGURED
+    direct: _direct_connection.Direct = _direct_connection.AS_CONFIGURED
 
 
 class RestoreJob(OneJob):
@@ -157,13 +156,16 @@ class RestoreJob(OneJob):
         return is_finished(read_record(RECORD), self._manifest, self._choice.database_only)
 
     def _check_way(self) -> None:
-        """Check that GitLab will read the archive that was verified, and reaches PostgreSQL by a way that can carry it."""
+        """Check that GitLab will read the archive that was verified, and as much of it as is asked for, by a way that can carry it."""
         installation = self._instance.installation
         place = _restore_place.look(self._instance, self._manifest)
-        connections = _restore_connection.read_connections(installation)
+        connections = _direct_connection.read_connections(installation)
         for problem in (
             _restore_place.problem(place, self._manifest.archive.path),
-            _restore_connection.problem(self._choice.direct, self._instance.version_text, connections),
+            _restore_parts.problem(self._manifest, self._choice.database_only),
+            _direct_connection.problem(
+                self._choice.direct, self._instance.version, connections, _direct_connection.RESTORE
+            ),
         ):
             if problem:
                 raise GitLabError(*problem)
@@ -248,6 +250,14 @@ class RestoreJob(OneJob):
                 f"The restore ended, and its output does not tell that every part of the backup was restored: {'; '.join(lacking)}."
                 f"{self._room()}",
                 f"{again} {where}",
+                **self.result,
+            )
+        unwanted = log.files() if self._choice.database_only else []
+        if unwanted:
+            raise GitLabError(
+                f"The databases alone were to be restored, and GitLab has restored files too: {', '.join(unwanted)}. What was pushed or"
+                " uploaded since the backup is lost.",
+                f"Restore everything then, so that files and databases fit each other: run this again without database_only. {where}",
                 **self.result,
             )
         if log.failures:

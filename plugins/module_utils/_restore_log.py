@@ -33,6 +33,10 @@ _END = re.compile(r"^Restore task is done\.$")
 _ERRORS_BEGIN = "------ BEGIN ERRORS -----"
 _ERRORS_END = "------ END ERRORS -------"
 
+# lib/backup/helper.rb: a directory cannot be moved aside. The sentences that follow say which and why, up to an empty line.
+_NOTICE = "### NOTICE ###"
+_NOTICE_LINES = 8
+
 # So many different lines of one kind are kept, of a log that may be endless; the first ones tell the most.
 MOST = 1000
 
@@ -46,7 +50,7 @@ _FATAL = re.compile(
     r"No space left on device|^rake aborted!|^(?:Backup::)?\w*Error\b|^Restore failed|Unpacking backup failed|unpacking backup failed"
     r"|^tar: (?!Removing leading|.*file changed as we read it)|^gzip: |^No backups found|^Found more than one backup"
     r"|^The backup file .* does not exist|^GitLab version mismatch|differs from the GitLab version in the backup"
-    r"|^Source database file does not exist|^### NOTICE ###|^Insufficient disk space|^Backup and restore in progress"
+    r"|^Source database file does not exist|^Insufficient disk space|^Backup and restore in progress"
     r"|There is a backup and restore task in progress|\[FAILED\]|server closed the connection unexpectedly"
     r"|connection to server .* failed|could not connect to server|^Quitting\.\.\."
 )
@@ -88,6 +92,11 @@ class Log:
             if DONE not in outcomes.get(name, ()) or RUNNING in outcomes[name]
         ]
 
+    def files(self) -> list[str]:
+        """Return which parts beside the databases the log tells to have been restored, or begun."""
+        names = {part_name(run.label) for run in self.parts if run.outcome != SKIPPED}
+        return [name for name in PARTS if name in names and name != DATABASE]
+
     @property
     def current(self) -> str | None:
         """The part that was begun and not ended."""
@@ -100,6 +109,7 @@ def read(lines: t.Iterable[str]) -> Log:
     for line in lines:
         for part in clean(line).splitlines():
             reader.take(_STAMP.sub("", part).rstrip())
+    reader.end_notice()
     return Log(
         tuple(reader.parts),
         reader.errors.all(),
@@ -149,8 +159,24 @@ class _Reader:
         self.finished = False
         self._inside = False
         self._cleaning = False
+        self._notice: list[str] | None = None
+
+    def end_notice(self) -> None:
+        """Take what a notice said, if there was one, for one failure."""
+        if self._notice:
+            self.failures.add(" ".join(self._notice))
+        self._notice = None
 
     def take(self, line: str) -> None:
+        if line == _NOTICE and self._notice is None:
+            self._notice = []
+        elif self._notice is not None and line and line != _NOTICE and len(self._notice) < _NOTICE_LINES:
+            self._notice.append(line.strip())
+        else:
+            self.end_notice()
+            self._take(line)
+
+    def _take(self, line: str) -> None:
         if line in (_ERRORS_BEGIN, _ERRORS_END):
             self._inside = line == _ERRORS_BEGIN
         elif self._inside or _DATABASE_ERROR.match(line):

@@ -16,7 +16,11 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass, field
 
-from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils import _restore_connection, _restore_place
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils import (
+    _direct_connection,
+    _restore_parts,
+    _restore_place,
+)
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._backup_manifest import refusals, same_version
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._package import INSTALLED
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._version import GitLabVersion
@@ -97,7 +101,7 @@ class Options:
     node: str
     configuration: str = FROM_BACKUP
     database_only: bool = False
-    direct: _restore_connection.Direct = _restore_connection.AS_CONFIGURED
+    direct: _direct_connection.Direct = _direct_connection.AS_CONFIGURED
 
 
 @dataclass(frozen=True)
@@ -216,7 +220,8 @@ def _place(facts: Facts, options: Options) -> list[Reason]:
 
 
 def _connection(facts: Facts, options: Options) -> list[Reason]:
-    problem = _restore_connection.problem(options.direct, facts.manifest.gitlab.version, facts.connections)
+    version = GitLabVersion.parse(facts.manifest.gitlab.version)
+    problem = _direct_connection.problem(options.direct, version, facts.connections, _direct_connection.RESTORE)
     return [Reason("connection", *problem)] if problem else []
 
 
@@ -318,15 +323,8 @@ def _secrets(facts: Facts, options: Options) -> list[Reason]:
 
 
 def _parts(facts: Facts, options: Options) -> list[Reason]:
-    if options.database_only or "repositories" not in facts.manifest.skipped:
-        return []
-    return [
-        Reason(
-            "parts",
-            f"The backup has no repositories (left out: {', '.join(facts.manifest.skipped)}).",
-            "If nothing was pushed since it was made, set rollback_restore_database_only: true; otherwise use a whole backup.",
-        )
-    ]
+    problem = _restore_parts.problem(facts.manifest, options.database_only)
+    return [Reason("parts", *problem)] if problem else []
 
 
 def _space(facts: Facts, options: Options) -> list[Reason]:

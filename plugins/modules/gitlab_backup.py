@@ -72,11 +72,17 @@ options:
         the module refuses it there.
     type: str
   database_port:
-    description: The primary's port, with O(database_host).
+    description: The primary's port. Without it, that of C(database.yml), also at another O(database_host).
     type: int
   database_user:
-    description: The user there, with O(database_host). Its password is the one in C(database.yml).
+    description: The user there. Its password is the one in C(database.yml).
     type: str
+  database_overrides:
+    description:
+      - The same for single databases, where those are on servers of their own, by the names of C(database.yml). C(host), C(port) and C(user) may be named
+        (C(GITLAB_BACKUP_CI_PGHOST) and its like); what is not named is as for all databases.
+      - Before 16.7.7 and 16.8.4 GitLab has no such variables, or ignores them; the module refuses it there.
+    type: dict
   configuration:
     description:
       - Whether to save C(/etc/gitlab) too. Without its C(gitlab-secrets.json) a restored instance cannot read what it has encrypted.
@@ -114,6 +120,13 @@ EXAMPLES = r"""
     database_only: true
     database_host: 10.0.0.5
     database_port: 5432
+
+- name: Make a backup of everything, round PgBouncer, where two databases have a server each
+  gitlab_fleet.upgrade.gitlab_backup:
+    database_port: 5432
+    database_overrides:
+      main: {host: 10.0.0.5}
+      ci: {host: 10.0.0.6}
 """
 
 RETURN = r"""
@@ -226,7 +239,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils import _long_work
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils import _direct_connection, _long_work
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._backup_create import (
     BackupJob,
     Place,
@@ -251,9 +264,7 @@ def main() -> None:
                 strategy={"type": "str", "choices": [STREAM, COPY], "default": STREAM},
                 max_concurrency={"type": "int"},
                 max_storage_concurrency={"type": "int"},
-                database_host={"type": "str"},
-                database_port={"type": "int"},
-                database_user={"type": "str"},
+                **_direct_connection.OPTIONS,
                 configuration={"type": "bool"},
                 backup_path={"type": "path"},
                 check_space={"type": "bool", "default": True},

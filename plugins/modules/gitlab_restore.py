@@ -22,7 +22,8 @@ description:
   - It restores only into the version and edition of the backup, only while no session of Puma or Sidekiq is connected, and only into databases
     that M(gitlab_fleet.upgrade.database_clean) has emptied. The archive must still be the one that was verified, and the one that C(gitlab-backup)
     finds by its id.
-  - It does not restore through PgBouncer (port 6432 in C(database.yml)); name the primary with O(database_host) and O(database_port) then.
+  - It does not restore through PgBouncer (port 6432 in C(database.yml)); name the primary with O(database_host) and O(database_port), or
+    O(database_overrides), then.
   - That a restore has begun, and that it was proved, is written to C(/var/lib/gitlab_fleet_upgrade/restore.json). While that file says that it was
     proved, this module does not restore the same backup again; the role P(gitlab_fleet.upgrade.rollback_restore#role) removes it at its end.
 extends_documentation_fragment:
@@ -53,6 +54,8 @@ options:
     description:
       - Whether to restore only the databases, and to leave repositories and files as they are.
       - Git data is newer than the database then, as far as anybody has pushed since the backup.
+      - Up to 14.9 GitLab restores all that is in a backup. There it is refused, unless the backup was made of the databases alone.
+      - With V(false), a backup that was made without repositories is refused.
     type: bool
     default: false
   accept_schema_errors:
@@ -74,11 +77,17 @@ options:
       - Some versions ignore it (15.11 to 16.6, 16.7.0 to 16.7.6, 16.8.0 to 16.8.3), and are refused with it.
     type: str
   database_port:
-    description: The port of O(database_host) (GITLAB_BACKUP_PGPORT).
+    description: The primary's port (GITLAB_BACKUP_PGPORT). Without it, that of C(database.yml), also at another O(database_host).
     type: int
   database_user:
-    description: The user for O(database_host) (GITLAB_BACKUP_PGUSER).
+    description: The user there (GITLAB_BACKUP_PGUSER). Its password is the one in C(database.yml).
     type: str
+  database_overrides:
+    description:
+      - The same for single databases, where those are on servers of their own, by the names of C(database.yml). C(host), C(port) and C(user) may be named
+        (C(GITLAB_BACKUP_CI_PGHOST) and its like); what is not named is as for all databases.
+      - Before 16.7.7 and 16.8.4 GitLab has no such variables, or ignores them; the module refuses it there.
+    type: dict
   start:
     description:
       - Whether to start a restore. With V(false) only one that is running already, or has ended while nobody was watching, is taken up.
@@ -176,7 +185,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils import _long_work, _restore_connection
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils import _direct_connection, _long_work
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._backup_store import Store
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._errors import GitLabError
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._instance import Instance, argument_spec
@@ -193,7 +202,7 @@ def main() -> None:
                 database_only={"type": "bool", "default": False},
                 accept_schema_errors={"type": "bool", "default": False},
                 accept_row_differences={"type": "list", "elements": "str", "default": []},
-                **_restore_connection.OPTIONS,
+                **_direct_connection.OPTIONS,
                 start={"type": "bool", "default": True},
             )
         ),
@@ -211,7 +220,7 @@ def main() -> None:
             params["accept_schema_errors"],
             params["start"],
             tuple(params["accept_row_differences"]),
-            _restore_connection.Direct.create(params),
+            _direct_connection.Direct.create(params),
         )
         work = RestoreJob(instance, jobs, memory, choice, module.check_mode)
         waiting = _long_work.run(work, jobs, params)

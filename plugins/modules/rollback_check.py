@@ -54,11 +54,14 @@ options:
       - Without it, what C(database.yml) says.
     type: str
   database_port:
-    description: The port of O(database_host).
+    description: The primary's port.
     type: int
   database_user:
-    description: The user for O(database_host).
+    description: The user there.
     type: str
+  database_overrides:
+    description: The same for single databases, as in M(gitlab_fleet.upgrade.gitlab_restore).
+    type: dict
   package_file:
     description: The file of the old package on this host, where the package sources do not have it any more.
     type: path
@@ -185,7 +188,7 @@ from dataclasses import asdict
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils import (
-    _restore_connection,
+    _direct_connection,
     _restore_place,
     _rollback,
     _rollback_loss,
@@ -240,7 +243,7 @@ def run(module: AnsibleModule) -> dict[str, t.Any]:
             "Check the old version out of Git, run database_clean, and restore with bundle exec rake gitlab:backup:restore.",
         )
     manifest = reading.find_manifest(Store(), params["backup"])
-    direct = _restore_connection.Direct.create(params)
+    direct = _direct_connection.Direct.create(params)
     options = _rollback.Options(params["node"], params["configuration"], params["database_only"], direct)
     package = find_package(instance.runner, module.get_bin_path("dpkg-query"), module.get_bin_path("rpm"))
     files = {file.version for file in migration_files(instance.installation.rails_root)}
@@ -255,7 +258,7 @@ def run(module: AnsibleModule) -> dict[str, t.Any]:
         postgresql=reading.read_postgresql(sessions[0]),
         free=reading.free_bytes(os.path.dirname(manifest.archive.path)),
         place=_restore_place.look(instance, manifest),
-        connections=_restore_connection.read_connections(instance.installation),
+        connections=_direct_connection.read_connections(instance.installation),
         changed_archives=changed,
         package_missing=why_package_is_missing(instance.runner, package, manifest, params["package_file"]),
         secrets={node: digest or None for node, digest in params["secrets"].items()},
@@ -299,7 +302,7 @@ def main() -> None:
             },
             database_only={"type": "bool", "default": False},
             package_file={"type": "path"},
-            **_restore_connection.OPTIONS,
+            **_direct_connection.OPTIONS,
             count_rows={"type": "bool", "default": True},
         ),
         supports_check_mode=True,

@@ -171,6 +171,14 @@ def test_pgbouncer_is_no_way_for_a_restore(fleet: Instances, unchanged: None) ->
     assert direct["reasons"] == []
 
 
+def test_the_databases_alone_are_refused_where_gitlab_would_restore_the_repositories_too(
+    fleet: Instances, unchanged: None
+) -> None:
+    result = check(fleet, database_only=True, count_rows=False)
+    assert [reason["check"] for reason in result["reasons"]] == ["parts"]
+    assert f"GitLab {OLD} would restore them whatever it is told" in result["reasons"][0]["text"]
+
+
 def test_secrets_that_are_not_those_of_the_backup_are_refused(fleet: Instances, unchanged: None) -> None:
     kept = check(fleet, configuration="keep", secrets={HOST: "0" * 64})
     other = check(fleet, secrets={HOST: "0" * 64, "sidekiq-1": "1" * 64, "sidekiq-2": ""})

@@ -35,22 +35,33 @@ INSERT INTO projects (name, path, namespace_id) SELECT 'late', 'late-' || clock_
 
 
 @contextlib.contextmanager
-def failed_upgrades(name: str, hosts: t.Sequence[str]) -> t.Iterator[Instances]:
-    """Hosts after the failed upgrade; C(/root/digest) is what was in them when the backup was made."""
-    made = subprocess.run(
-        [MINI_GITLAB / "build.py", "scenario", "before-failing-upgrade"], stdout=subprocess.PIPE, text=True, check=True
-    )
+def with_packages(name: str, images: t.Mapping[str, str]) -> t.Iterator[Instances]:
+    """Hosts from images that are there, which can install the packages of all versions."""
     with tempfile.TemporaryDirectory() as repository, Instances.fleet(name) as fleet:
         subprocess.run([MINI_GITLAB / "build.py", "repo", repository], check=True, capture_output=True)
         Path(repository).chmod(0o755)
-        for host in hosts:
-            fleet.call("up", host, "--image", made.stdout.strip(), "--bind", f"{repository}:/srv/gitlab-repo")
+        for host, image in images.items():
+            fleet.call("up", host, "--image", image, "--bind", f"{repository}:/srv/gitlab-repo")
         # Writes the inventory.
         fleet.up({})
-        for host in hosts:
+        for host in images:
             fleet.await_ready(host)
             fleet.sh(host, "gitlab-ctl stop sidekiq")
             fleet.call("push", host, str(MINI_GITLAB / "fingerprint.py"), "/root/fingerprint.py")
+        yield fleet
+
+
+def image(kind: str, name: str) -> str:
+    """Return the image of a C(scenario), or of a C(image) by its spec; it is made where it is not there."""
+    made = subprocess.run([MINI_GITLAB / "build.py", kind, name], stdout=subprocess.PIPE, text=True, check=True)
+    return made.stdout.strip()
+
+
+@contextlib.contextmanager
+def failed_upgrades(name: str, hosts: t.Sequence[str]) -> t.Iterator[Instances]:
+    """Hosts after the failed upgrade; C(/root/digest) is what was in them when the backup was made."""
+    with with_packages(name, dict.fromkeys(hosts, image("scenario", "before-failing-upgrade"))) as fleet:
+        for host in hosts:
             back_up(fleet, host)
             fail_to_upgrade(fleet, host)
         yield fleet
@@ -131,18 +142,20 @@ def wait_for(output: Path, text: str, seconds: int = 180) -> None:
     raise AssertionError(f"no {text!r} in\n{output.read_text()}")
 
 
-def stable(digest: str) -> list[str]:
+def stable(digest: str, moving: t.Sequence[str]) -> list[str]:
     """Return the lines of a digest that nothing changes while the instance serves."""
-    return [line for line in digest.splitlines() if not any(word in line for word in MOVING)]
+    return [line for line in digest.splitlines() if not any(word in line for word in moving)]
 
 
-def assert_as_before(fleet: Instances, host: str) -> None:
+def assert_as_before(
+    fleet: Instances, host: str, version: str = OLD, moving: t.Sequence[str] = MOVING, digest: str = "/root/digest"
+) -> None:
     """Check by other means than the collection's that everything is as it was when the backup was made."""
-    before, after = (stable(fleet.sh(host, command)) for command in ("cat /root/digest", DIGEST))
+    before, after = (stable(fleet.sh(host, command), moving) for command in (f"cat {digest}", DIGEST))
     assert before == after, sorted(set(before) ^ set(after))
     assert len(before) > 20
-    assert fleet.sh(host, "cat /opt/gitlab/embedded/service/gitlab-rails/VERSION") == OLD
-    assert fleet.sh(host, "dpkg-query -W -f '${db:Status-Status} ${Version}' gitlab-ee") == f"installed {OLD}.0"
+    assert fleet.sh(host, "cat /opt/gitlab/embedded/service/gitlab-rails/VERSION") == version
+    assert fleet.sh(host, "dpkg-query -W -f '${db:Status-Status} ${Version}' gitlab-ee") == f"installed {version}.0"
     assert " down " not in fleet.sh(host, "gitlab-rake db:migrate:status")
     fleet.await_ready(host)
     states = fleet.sh(host, "gitlab-ctl status").splitlines()

@@ -15,6 +15,7 @@ from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._backup_reque
     new_id,
     refuse_connection,
 )
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._direct_connection import Direct, Server
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._errors import GitLabError
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._gitlab import Installation
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._topology import Connection
@@ -29,6 +30,7 @@ DEFAULTS: dict[str, t.Any] = {
     "database_host": None,
     "database_port": None,
     "database_user": None,
+    "database_overrides": None,
 }
 
 # What GitLab itself prunes, lib/backup/manager.rb.
@@ -55,6 +57,7 @@ def command(**options: t.Any) -> list[str]:
             {"database_host": "10.0.0.5", "database_port": 5432, "database_user": "gitlab"},
             ["BACKUP=x", "GITLAB_BACKUP_PGHOST=10.0.0.5", "GITLAB_BACKUP_PGPORT=5432", "GITLAB_BACKUP_PGUSER=gitlab"],
         ),
+        ({"database_overrides": {"ci": {"port": 5433}}}, ["BACKUP=x", "GITLAB_BACKUP_CI_PGPORT=5433"]),
     ],
 )
 def test_the_options_become_variables(options: dict[str, t.Any], words: list[str]) -> None:
@@ -95,7 +98,7 @@ def test_gitlab_does_not_prune_what_this_collection_names(version: str) -> None:
     assert not PRUNED.match(f"{name}_gitlab_backup.tar")
 
 
-DIRECT = Request(database_host="10.0.0.5")
+DIRECT = Request(direct=Direct(Server("10.0.0.5", 5432)))
 SOCKET = [Connection("main", "gitlabhq_production", "/var/opt/gitlab/postgresql", "5432")]
 PGBOUNCER = [Connection("main", "gitlabhq_production", "10.0.0.9", "6432")]
 
@@ -106,17 +109,9 @@ PGBOUNCER = [Connection("main", "gitlabhq_production", "10.0.0.9", "6432")]
         (Request(), "16.0.0-ee", SOCKET, None),
         (Request(), "16.0.0-ee", [], None),
         (Request(), "16.0.0-ee", PGBOUNCER, "which is PgBouncer's"),
-        (Request(), "14.0.12-ee", PGBOUNCER, "which is PgBouncer's"),
         (Request(skip=("db",)), "14.0.12-ee", PGBOUNCER, None),
         (DIRECT, "14.0.12-ee", PGBOUNCER, None),
-        (DIRECT, "15.10.8-ee", PGBOUNCER, None),
         (DIRECT, "15.11.0-ee", PGBOUNCER, "ignores GITLAB_BACKUP_PGHOST"),
-        (DIRECT, "16.6.10-ee", SOCKET, "ignores GITLAB_BACKUP_PGHOST"),
-        (DIRECT, "16.7.6-ee", SOCKET, "ignores GITLAB_BACKUP_PGHOST"),
-        (DIRECT, "16.7.7-ee", PGBOUNCER, None),
-        (DIRECT, "16.8.3-ee", SOCKET, "ignores GITLAB_BACKUP_PGHOST"),
-        (DIRECT, "16.8.4-ee", PGBOUNCER, None),
-        (DIRECT, "17.8.7-ee", PGBOUNCER, None),
     ],
 )
 def test_a_dump_through_pgbouncer_is_refused(

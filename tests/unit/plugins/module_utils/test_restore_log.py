@@ -186,6 +186,44 @@ def test_every_part_of_the_backup_must_have_been_restored(
     assert read(text).not_done(parts, database_only) == lacking
 
 
+NOTICE = """\
+rake aborted!
+
+### NOTICE ###
+As part of restore, the task tried to move existing content from /srv/uploads.
+However, it seems that directory contains files/folders that are not owned
+by the user git.
+
+/opt/gitlab/embedded/service/gitlab-rails/lib/backup/helper.rb:10:in `access_denied_error'
+"""
+
+
+@pytest.mark.parametrize("end", ["", NOTICE.splitlines()[2] + "\n", "\n"])
+def test_a_notice_is_told_as_a_whole(end: str) -> None:
+    told = (
+        "As part of restore, the task tried to move existing content from /srv/uploads. However, it seems that directory contains"
+        " files/folders that are not owned by the user git."
+    )
+    cut = "\n".join(NOTICE.splitlines()[:6]) + f"\n{end}"
+    for text in (NOTICE, cut):
+        assert read(text).failures == ("rake aborted!", told)
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        (NEWER, ["repositories", "uploads"]),
+        (
+            "Restoring main_database ... done\nRestoring ci_database ... [SKIPPED]\nRestoring repositories ... [SKIPPED]\n",
+            [],
+        ),
+        ("Restoring database ... done\nRestoring lfs objects ... \n", ["lfs"]),
+    ],
+)
+def test_which_files_were_restored(text: str, names: list[str]) -> None:
+    assert read(text).files() == names
+
+
 def test_snippets_that_the_restore_removed_are_counted() -> None:
     lines = "".join(
         f"2023-11-21 03:10:24 UTC -- Snippet {path} can't be restored: Repository is empty\n"

@@ -13,7 +13,7 @@ from rollbacks import BACK, BEGUN, FAILED, FINISHED, MANIFEST, MINE, NEWER, NODE
 
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils import _rollback as rb
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._backup_manifest import Check
-from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._restore_connection import Direct
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._direct_connection import Direct, Server
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._restore_place import Place
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._topology import Connection
 
@@ -128,7 +128,7 @@ KEPT = replace(OPTIONS, configuration=rb.KEEP)
         pytest.param(replace(FAILED, connections=[BOUNCER]), OPTIONS, ["connection"], id="through PgBouncer"),
         pytest.param(
             replace(FAILED, connections=[BOUNCER]),
-            replace(OPTIONS, direct=Direct("10.0.0.5", 5432)),
+            replace(OPTIONS, direct=Direct(Server("10.0.0.5", 5432))),
             [],
             id="past PgBouncer",
         ),
@@ -138,7 +138,7 @@ KEPT = replace(OPTIONS, configuration=rb.KEEP)
                 version="16.7.0-ee",
                 manifest=replace(MANIFEST, gitlab=replace(MANIFEST.gitlab, version="16.5.1-ee")),
             ),
-            replace(OPTIONS, direct=Direct("10.0.0.5")),
+            replace(OPTIONS, direct=Direct(Server("10.0.0.5", 5432))),
             ["connection"],
             id="a version that is deaf to it",
         ),
