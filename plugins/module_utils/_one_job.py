@@ -72,14 +72,13 @@ class OneJob:
             if busy is not None and busy.status == RUNNING:
                 return Waiting(other, busy, "")
         watched = self._memory.pop("watched", False)
-        if job is not None and not self._check_mode:
-            job = self._collect()
-            if job is not None and (watched or self.counts(job)):
-                self.conclude(job, job.note)
+        over = None if job is None or self._check_mode else self._collect()
+        if over is not None:
+            if watched or self.counts(over):
+                self.conclude(over, over.note)
                 return None
-        if job is not None and not self._check_mode:
-            ended = f"ended with exit status {job.rc}" if job.status == ENDED else "disappeared (killed, or a restart)"
-            self.notes.append(f"An earlier run {ended} while nobody was watching; see {job.log}.")
+            end = f"ended with exit status {over.rc}" if over.status == ENDED else "disappeared (killed, or a restart)"
+            self.notes.append(f"An earlier run {end} while nobody was watching; see {over.log}.")
         if watched:
             self.conclude(None, self._memory["note"])
             return None
