@@ -105,18 +105,6 @@ def needs(state: str, service: Service) -> str | None:
     return None if service.runs else "start"
 
 
-def put_away(
-    record: t.Mapping[str, bool] | None, services: t.Mapping[str, Service], names: t.Iterable[str]
-) -> dict[str, bool]:
-    """Return the put-away record: by service, whether it ran before anything was stopped.
-
-    What an earlier, interrupted run wrote wins: what is down now may have been stopped by it.
-    """
-    result = {name: services[name].runs for name in names}
-    result.update(record or {})
-    return result
-
-
 def _number(pattern: re.Pattern[str], text: str) -> int | None:
     match = pattern.search(text)
     return int(match.group(1)) if match else None

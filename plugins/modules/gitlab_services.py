@@ -17,6 +17,7 @@ description:
   - Only the services that are named are touched.
   - With O(remember=true) it records which of them were running before they are stopped, so that a later O(state=restored) starts exactly
     those, also when the run that stopped them broke off in between.
+  - With O(stay_down=true) they are not started either when the node boots before that.
   - It asks no database. It takes the options about databases like all modules of its action group.
 extends_documentation_fragment:
   - gitlab_fleet.upgrade.instance
@@ -44,6 +45,7 @@ options:
       - V(started), V(stopped) or V(restarted) for each of the services. What was started is no longer put away, and leaves the record.
       - V(restored) starts those that were running when they were put away with O(remember=true), leaves the others alone,
         and removes the record once they are proven to run. Without a record there is nothing to do.
+      - All but V(stopped) first take away what O(stay_down=true) made, so that the services start again at the next boot.
     type: str
     choices: [started, stopped, restarted, restored]
     required: true
@@ -52,6 +54,14 @@ options:
       - Record which of the services are running before they are stopped, for a later O(state=restored).
       - What an earlier record says of a service stays, since that run may have stopped it.
       - The record is C(/var/lib/gitlab_fleet_upgrade/services.json).
+    type: bool
+    default: false
+  stay_down:
+    description:
+      - Keep the services down when the node boots too, until they are started or restored by this module. It needs O(remember=true).
+      - This is runit's file C(/opt/gitlab/sv/<service>/down). It is made before the service is stopped, and says by whom it was made.
+      - A file that was there before, made by an operator or for a service with C(ha) in C(gitlab.rb), is neither changed nor taken away.
+      - By hand, remove the file and run C(gitlab-ctl start); C(gitlab-ctl start) alone starts the service until the next boot only.
     type: bool
     default: false
   required:
@@ -81,6 +91,7 @@ EXAMPLES = r"""
     name: [puma, sidekiq]
     state: stopped
     remember: true
+    stay_down: true
 
 - name: Put the services back as they were
   gitlab_fleet.upgrade.gitlab_services:
@@ -95,7 +106,9 @@ EXAMPLES = r"""
 
 RETURN = r"""
 services:
-  description: All services of the node, also those that were not named, as they are at the end.
+  description:
+    - All services of the node, also those that were not named, as they are at the end.
+    - C(down_file) is V(ours) where this module keeps the service down when the node boots, V(foreign) where somebody else does, otherwise V(null).
   type: dict
   returned: success, and on failures after the status was read
   sample:
@@ -103,12 +116,14 @@ services:
       state: down
       pid: null
       seconds: 3
-      detail: 3s, normally up
+      detail: 3s
+      down_file: ours
     redis:
       state: run
       pid: 562
       seconds: 6974
       detail: (pid 562) 6974s
+      down_file: null
 absent:
   description: The named services that the node does not have, or that are disabled in its configuration.
   type: list
@@ -140,7 +155,8 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils import _services, _state
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils import _put_away, _services, _state
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._down_files import DownFiles
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._errors import GitLabError
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._gitlab import OMNIBUS, Installation
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._instance import argument_spec
@@ -151,7 +167,7 @@ RECORD = "services.json"
 
 
 class Node:
-    """The services of one node, by C(gitlab-ctl)."""
+    """The services of one node, by C(gitlab-ctl), and what keeps them down when it boots."""
 
     def __init__(self, module: AnsibleModule) -> None:
         if module.params["install_type"] != OMNIBUS:
@@ -160,6 +176,7 @@ class Node:
                 "Start and stop its services by its init system, for example with ansible.builtin.systemd_service.",
             )
         self.runner = ModuleRunner(module)
+        self.down_files = DownFiles()
         self._installation = Installation.create(OMNIBUS)
 
     def command(self, *arguments: str) -> list[str]:
@@ -177,7 +194,13 @@ class Node:
         return services
 
     def bring(
-        self, state: str, before: t.Mapping[str, Service], plan: list[list[str]], names: list[str], timeout: int
+        self,
+        state: str,
+        before: t.Mapping[str, Service],
+        plan: list[list[str]],
+        names: list[str],
+        timeout: int,
+        changed: bool,
     ) -> dict[str, Service]:
         """Run ``plan`` and read until each service is proven to be in ``state``, for at most ``timeout`` seconds."""
         outputs = [self.runner.run(argv).output.strip() for argv in plan]
@@ -193,15 +216,37 @@ class Node:
                     f"After {timeout} seconds not all services are {state} ({found}).",
                     f"Look at the log with gitlab-ctl tail {late[0]}, then run this again, "
                     "with a larger timeout if the service is only slow.",
-                    services=as_results(now),
+                    services=self.as_results(now),
                     outputs=outputs,
-                    changed=bool(plan),
+                    changed=changed,
                 )
             time.sleep(1)
 
+    def present(
+        self, services: t.Mapping[str, Service], names: list[str], absent: list[str], required: bool
+    ) -> list[str]:
+        """Return those of the services that the node has; refuse those of which nothing can be known."""
+        if absent and required:
+            raise GitLabError(
+                f"This node does not have the services {', '.join(absent)}.",
+                "Check the option name; gitlab-ctl status on the node lists what it has.",
+                services=self.as_results(services),
+            )
+        present = [name for name in names if name not in absent]
+        for name in present:
+            if services[name].state == _services.FAIL:
+                raise GitLabError(
+                    f"{name} is not under supervision: {services[name].detail}. What it does cannot be known or changed.",
+                    "Run as root (become: true); if it persists, run systemctl start gitlab-runsvdir on the node.",
+                    services=self.as_results(services),
+                )
+        return present
 
-def as_results(services: t.Mapping[str, Service]) -> dict[str, t.Any]:
-    return {name: service.to_dict() for name, service in sorted(services.items())}
+    def as_results(self, services: t.Mapping[str, Service]) -> dict[str, t.Any]:
+        return {
+            name: {**service.to_dict(), "down_file": self.down_files.owner(name)}
+            for name, service in sorted(services.items())
+        }
 
 
 def chosen(params: t.Mapping[str, t.Any], record: t.Mapping[str, bool]) -> tuple[str, list[str]]:
@@ -209,38 +254,13 @@ def chosen(params: t.Mapping[str, t.Any], record: t.Mapping[str, bool]) -> tuple
     state, names = params["state"], params["name"]
     if params["remember"] and state != _services.STOPPED:
         raise GitLabError(f"remember has no meaning with state: {state}.", "Use it with state: stopped.")
+    if params["stay_down"] and not params["remember"]:
+        raise GitLabError(
+            "stay_down needs a record of what is kept down.", "Use it with state: stopped and remember: true."
+        )
     if state == _services.RESTORED:
         return _services.STARTED, [name for name, ran in record.items() if ran and (names is None or name in names)]
     return state, list(dict.fromkeys(names))
-
-
-def present_ones(services: t.Mapping[str, Service], names: list[str], absent: list[str], required: bool) -> list[str]:
-    """Return those of the services that the node has; refuse those of which nothing can be known."""
-    if absent and required:
-        raise GitLabError(
-            f"This node does not have the services {', '.join(absent)}.",
-            "Check the option name; gitlab-ctl status on the node lists what it has.",
-            services=as_results(services),
-        )
-    present = [name for name in names if name not in absent]
-    for name in present:
-        if services[name].state == _services.FAIL:
-            raise GitLabError(
-                f"{name} is not under supervision: {services[name].detail}. What it does cannot be known or changed.",
-                "Run as root (become: true); if it persists, run systemctl start gitlab-runsvdir on the node.",
-                services=as_results(services),
-            )
-    return present
-
-
-def record_afterwards(
-    params: t.Mapping[str, t.Any], record: dict[str, bool], services: t.Mapping[str, Service], present: list[str]
-) -> dict[str, bool]:
-    """Return what is put away when all is done."""
-    if params["state"] == _services.STOPPED:
-        return _services.put_away(record, services, present) if params["remember"] else record
-    names = record if params["name"] is None else params["name"]
-    return {name: ran for name, ran in record.items() if name not in names}
 
 
 def save(before: dict[str, bool], after: dict[str, bool]) -> None:
@@ -250,35 +270,55 @@ def save(before: dict[str, bool], after: dict[str, bool]) -> None:
         _state.remove_record(RECORD)
 
 
+def at_boot(start: list[str], stay_down: list[str]) -> dict[str, str]:
+    """Return for a diff what services do when the node boots."""
+    return {f"{name} at boot": word for names, word in ((start, "starts"), (stay_down, "stays down")) for name in names}
+
+
 def run(module: AnsibleModule) -> dict[str, t.Any]:
     node = Node(module)
+    params = module.params
     record: dict[str, bool] = _state.read_record(RECORD) or {}
-    state, names = chosen(module.params, record)
+    state, names = chosen(params, record)
     before = node.read()
     absent = _services.absent(before, names)
-    present = present_ones(before, names, absent, module.params["required"])
+    present = node.present(before, names, absent, params["required"])
     needed = {name: _services.needs(state, before[name]) for name in present}
     plan = [node.command(command, name) for name, command in needed.items() if command]
-    new_record = record_afterwards(module.params, record, before, present)
+    released = _put_away.released(params["state"], params["name"], record)
+    new_record = {name: ran for name, ran in record.items() if name not in released}
+    if params["remember"]:
+        new_record = _put_away.put_away(record, before, present)
+    owners = {name: node.down_files.owner(name) for name in [*present, *released]}
+    to_make = _put_away.down_files_to_make(params["stay_down"], present, owners)
+    to_remove = _put_away.down_files_to_remove(released, owners)
+    changed = bool(plan or to_make or to_remove)
 
     after = before
     if not module.check_mode:
         if state == _services.STOPPED:
             save(record, new_record)
-        after = node.bring(state, before, plan, present, module.params["timeout"])
+        for name in to_make:
+            node.down_files.make(name)
+        for name in to_remove:
+            node.down_files.remove(name)
+        after = node.bring(state, before, plan, present, params["timeout"], changed)
         if state != _services.STOPPED:
             save(record, new_record)
 
     word = {_services.STOPPED: _services.DOWN, _services.RESTARTED: "run, restarted"}.get(state, _services.RUN)
     commands = node.runner.commands + (plan if module.check_mode else [])
     return {
-        "changed": bool(plan),
-        "services": as_results(after),
+        "changed": changed,
+        "services": node.as_results(after),
         "absent": absent,
         "remembered": record if module.check_mode else new_record,
         # The status is read each second while waiting; once is enough to tell.
         "commands": [argv for argv, _repeated in itertools.groupby(commands)],
-        "diff": {"before": {name: before[name].state for name in present}, "after": dict.fromkeys(present, word)},
+        "diff": {
+            "before": {**{name: before[name].state for name in present}, **at_boot(to_make, to_remove)},
+            "after": {**dict.fromkeys(present, word), **at_boot(to_remove, to_make)},
+        },
     }
 
 
@@ -288,6 +328,7 @@ def main() -> None:
             name={"type": "list", "elements": "str", "aliases": ["services"]},
             state={"type": "str", "choices": list(_services.STATES), "required": True},
             remember={"type": "bool", "default": False},
+            stay_down={"type": "bool", "default": False},
             required={"type": "bool", "default": False},
             timeout={"type": "int", "default": 120},
         ),

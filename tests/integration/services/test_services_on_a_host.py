@@ -14,6 +14,7 @@ from instances import Instances
 
 HOST = "services-1"
 RECORD = "/var/lib/gitlab_fleet_upgrade/services.json"
+DOWN_FILES = "/opt/gitlab/sv/*/down"
 BROKEN = "#!/bin/sh\\necho broken by a test >&2\\nexit 1\\n"
 
 
@@ -30,7 +31,7 @@ def node(fleet: Instances) -> t.Iterator[Instances]:
     yield fleet
     fleet.sh(
         HOST,
-        f"rm -f {RECORD}; for s in puma sidekiq; do [ ! -e /opt/gitlab/sv/$s/run.kept ]"
+        f"rm -f {RECORD} {DOWN_FILES}; for s in puma sidekiq; do [ ! -e /opt/gitlab/sv/$s/run.kept ]"
         " || mv /opt/gitlab/sv/$s/run.kept /opt/gitlab/sv/$s/run; done; gitlab-ctl start",
     )
 
@@ -50,6 +51,19 @@ def pids(node: Instances) -> dict[str, str]:
 def record(node: Instances) -> dict[str, bool] | None:
     text = node.sh(HOST, f"cat {RECORD} 2>/dev/null || echo null")
     return t.cast("dict[str, bool] | None", json.loads(text))
+
+
+def down_files(node: Instances) -> list[str]:
+    """The services that have a file by which runit does not start them at boot."""
+    return node.sh(HOST, f"for f in {DOWN_FILES}; do [ ! -e $f ] || basename $(dirname $f); done").split()
+
+
+def reboot(node: Instances) -> dict[str, str]:
+    """Restart the host, and return the processes of its services once all that are to come up have done so."""
+    node.call("reboot", HOST)
+    ready = "for d in /opt/gitlab/service/*; do [ -e $d/down ] || sv check $d >/dev/null || exit 1; sv status $d; done"
+    node.sh(HOST, f"for n in $(seq 60); do ({ready}) && exit 0; sleep 1; done; exit 1")
+    return pids(node)
 
 
 def break_service(node: Instances, name: str) -> None:
@@ -117,6 +131,59 @@ def test_what_an_interrupted_run_put_away_is_not_forgotten(node: Instances) -> N
     assert record(node) is None
 
 
+def test_services_stay_down_over_a_reboot_until_they_are_restored(node: Instances) -> None:
+    names = ["puma", "sidekiq", "nginx"]
+    # What an operator has decided holds also when the service is stopped and started for a while.
+    node.sh(HOST, "touch /opt/gitlab/sv/nginx/down")
+    wanted = {"name": names, "state": "stopped", "remember": True, "stay_down": True}
+    (planned,) = node.run_each(HOST, "gitlab_services", [wanted], check=True)
+    assert planned["changed"]
+    assert (down_files(node), record(node)) == (["nginx"], None)
+
+    stopped, again = node.run_each(HOST, "gitlab_services", [wanted, wanted])
+    assert stopped["changed"]
+    assert not again["changed"]
+    assert {name: again["services"][name]["down_file"] for name in (*names, "redis")} == {
+        "puma": "ours",
+        "sidekiq": "ours",
+        "nginx": "foreign",
+        "redis": None,
+    }
+    assert stopped["diff"]["before"]["puma at boot"] == "starts"
+    assert stopped["diff"]["after"] == {
+        **dict.fromkeys(names, "down"),
+        **dict.fromkeys(["puma at boot", "sidekiq at boot"], "stays down"),
+    }
+    running = reboot(node)
+    assert [name for name, pid in running.items() if not pid] == sorted(names)
+    assert record(node) == dict.fromkeys(names, True)
+
+    restored = services(node, "restored")
+    assert not restored["failed"]
+    assert all(restored["services"][name]["state"] == "run" for name in names)
+    assert (down_files(node), record(node)) == (["nginx"], None)
+    running = reboot(node)
+    assert [name for name, pid in running.items() if not pid] == ["nginx"]
+
+
+def test_a_run_that_broke_off_at_any_point_is_put_right_by_the_next(node: Instances) -> None:
+    services(node, "stopped", "puma", "sidekiq", "gitaly", remember=True, stay_down=True)
+    # Gitaly: only the record was written. Sidekiq: nothing was stopped yet. Puma: its file was removed, and it was not started yet.
+    node.sh(
+        HOST,
+        "rm /opt/gitlab/sv/gitaly/down /opt/gitlab/sv/puma/down; gitlab-ctl start gitaly; gitlab-ctl start sidekiq",
+    )
+    result = services(node, "restored")
+    assert result["changed"]
+    assert all(result["services"][name]["state"] == "run" for name in ("puma", "sidekiq", "gitaly"))
+    assert (down_files(node), record(node)) == ([], None)
+
+    # Also where the record was lost.
+    services(node, "stopped", "sidekiq", remember=True, stay_down=True)
+    node.sh(HOST, f"rm {RECORD}")
+    assert services(node, "started", "sidekiq")["services"]["sidekiq"]["down_file"] is None
+
+
 def test_check_mode_reads_all_and_changes_nothing(node: Instances) -> None:
     before = pids(node)
     for state in ("stopped", "restarted"):
@@ -179,6 +246,7 @@ def test_a_damaged_record_stops_everything(node: Instances) -> None:
 REFUSED: list[tuple[dict[str, t.Any], str]] = [
     ({"state": "started"}, "name"),
     ({"state": "started", "name": ["puma"], "remember": True}, "remember has no meaning"),
+    ({"state": "stopped", "name": ["puma"], "stay_down": True}, "remember: true"),
     ({"state": "read", "name": ["puma"]}, "state"),
     ({"state": "stopped", "name": ["puma"], "install_type": "source"}, "gitlab-ctl"),
 ]

@@ -112,17 +112,3 @@ def test_what_proves_a_state(state: str, before: Service, now: Service, reached:
 
 def test_services_that_are_unknown_or_disabled_are_absent() -> None:
     assert _services.absent(GOLDEN, ["puma", "prometheus", "praefect", "redis"]) == ["prometheus", "praefect"]
-
-
-def test_what_an_interrupted_run_recorded_wins() -> None:
-    services = {"puma": DOWN, "sidekiq": running(), "nginx": running()}
-    record = {"puma": True, "registry": False}
-    assert _services.put_away(record, services, ["puma", "sidekiq"]) == {
-        "puma": True,
-        "sidekiq": True,
-        "registry": False,
-    }
-
-
-def test_a_service_that_was_down_is_recorded_as_such() -> None:
-    assert _services.put_away(None, {"puma": DOWN}, ["puma"]) == {"puma": False}
