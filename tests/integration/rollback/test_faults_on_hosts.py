@@ -44,12 +44,14 @@ def test_a_disk_that_fills_up_in_the_middle(fleet: Instances) -> None:
     assert done.returncode != 0
     assert "tar: db/database.sql.gz: " in done.stdout, done.stdout
     assert "Run database_clean and this again" in done.stdout
+    assert f"puma, sidekiq stay down on {HOST}, also when a node boots" in done.stdout
     assert fleet.sh(HOST, f"sha256sum {ARCHIVE}") == checksum
     assert_down(fleet)
 
     done = Rollback(fleet, HOST).run()
     assert done.returncode == 0, done.stdout
     assert "Rolled back to before" in done.stdout
+    assert "stay down on" not in done.stdout
     assert_as_before(fleet, HOST)
     assert fleet.sh(HOST, f"sha256sum {ARCHIVE}") == checksum
     # Nothing of the newer version, neither in the database nor in Redis, nor where the next upgrade looks.

@@ -61,7 +61,9 @@ def test_a_node_that_restarts_in_the_middle_is_restored_anew(fleet: Instances, t
         wait_for(output, RESTORING)
     fleet.call("reboot", HOST)
     fleet.sh(HOST, "for n in $(seq 60); do gitlab-psql -c 'SELECT 1' && exit 0; sleep 1; done; exit 1")
+    assert_does_not_serve(fleet)
     assert_nothing_else_begins(fleet)
+    assert_does_not_serve(fleet)
     fleet.sql(HOST, LET_GO)
     done = Rollback(fleet, HOST).run()
     assert done.returncode == 0, done.stdout
@@ -100,11 +102,22 @@ def test_half_a_database_that_looks_whole_is_not_taken_for_nothing_to_do(fleet: 
 def test_services_that_were_left_stopped_are_started_and_nothing_else_is_claimed(fleet: Instances) -> None:
     stopped = fleet.run(HOST, "gitlab_services", name=["puma", "sidekiq"], state="stopped", remember=True)
     assert not stopped["failed"]
+    # An operator keeps it down, also over a reboot.
+    fleet.sh(HOST, "touch /opt/gitlab/sv/gitaly/down; gitlab-ctl stop gitaly")
     done = Rollback(fleet, HOST).run()
     assert done.returncode == 0, done.stdout
     assert "Nothing was restored" in done.stdout, done.stdout
     assert "Rolled back to" not in done.stdout
+    assert fleet.sh(HOST, "gitlab-ctl status gitaly || true").startswith("down: ")
+    fleet.sh(HOST, "rm /opt/gitlab/sv/gitaly/down; gitlab-ctl start gitaly")
     assert_as_before(fleet, HOST)
+
+
+def assert_does_not_serve(fleet: Instances) -> None:
+    """Check that nobody can write to half a restore, although the node has booted and its other services run."""
+    states = fleet.sh(HOST, "gitlab-ctl status || true").splitlines()
+    down = [state.split(": ")[1] for state in states if not state.startswith("run: ")]
+    assert down == ["puma", "sidekiq"], states
 
 
 def assert_nothing_else_begins(fleet: Instances) -> None:

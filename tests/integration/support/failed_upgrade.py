@@ -161,4 +161,6 @@ def assert_as_before(
     states = fleet.sh(host, "gitlab-ctl status").splitlines()
     assert all(line.startswith("run: ") for line in states), states
     assert fleet.sh(host, "find /etc/gitlab -name 'skip-*'") == ""
+    # Nothing keeps a service down at the next boot.
+    assert fleet.sh(host, "find /opt/gitlab/sv -name 'down*'") == ""
     assert fleet.sh(host, "find /var/lib/gitlab_fleet_upgrade -maxdepth 1 -name '*.json'") == ""
