@@ -2,10 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What all levels of tests share: the collection is importable wherever this checkout lies, and no test measures the machine."""
+"""What all levels of tests share: the collection is importable wherever this checkout lies, and no test depends on the machine."""
 
 from __future__ import annotations
 
+import signal
 import sys
 import types
 from pathlib import Path
@@ -28,6 +29,9 @@ def make_importable() -> None:
 
 
 make_importable()
+
+# A shell without job control lets what it starts in the background ignore Ctrl-C, and that is inherited to the last process.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Other work on the machine makes any example slow; that says nothing of the code.
 settings.register_profile("any-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])

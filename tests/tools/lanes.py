@@ -20,6 +20,9 @@ import threading
 import time
 import typing as t
 
+# For the test hosts to be taken down.
+SECONDS_TO_END = 60
+
 _print_lock = threading.Lock()
 
 
@@ -55,9 +58,17 @@ class Lanes:
                 thread.join()
         finally:
             self._ended = True
-            for process in list(self._running):
-                os.killpg(process.pid, signal.SIGTERM)
+            self._end()
         return [outcome for lane in outcomes for outcome in lane]
+
+    def _end(self) -> None:
+        for process in list(self._running):
+            os.killpg(process.pid, signal.SIGTERM)
+            try:
+                process.wait(SECONDS_TO_END)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
 
     def _lane(self, levels: t.Sequence[str], into: list[Outcome]) -> None:
         for level in levels:

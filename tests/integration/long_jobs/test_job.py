@@ -50,7 +50,10 @@ def over(jobs: Jobs, name: str) -> Job:
 
 
 def pid_of(job: Job, file: str) -> int:
-    return parse_stat(Path(job.directory, file).read_text())[0]
+    path = Path(job.directory, file)
+    # The shell makes the file before it writes into it.
+    wait_until(lambda: path.exists() and parse_stat(path.read_text()))
+    return parse_stat(path.read_text())[0]
 
 
 def look(job: Job, offset: int = 0):
