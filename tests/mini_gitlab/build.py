@@ -12,7 +12,7 @@ import sys
 import typing as t
 from pathlib import Path
 
-from package import image, repository
+from package import image, other_postgresql, repository
 from package.source import BuildError, releases
 
 _CACHE = Path(os.environ.get("MINI_GITLAB_DIR", "/var/lib/gitlab-fleet-testbed") + "-packages")
@@ -41,6 +41,10 @@ def _parse(arguments: t.Sequence[str]) -> argparse.Namespace:
     scenarios = verbs.add_parser("scenario", help="make images of instances in trouble; prints their names")
     scenarios.add_argument("names", metavar="NAME", nargs="+")
     scenarios.set_defaults(act=lambda options: (image.make_scenario(name, _CACHE) for name in options.names))
+    other = verbs.add_parser(
+        "postgresql", help="fetch a second major of PostgreSQL; prints what fleet.py up --bind takes"
+    )
+    other.set_defaults(act=lambda options: [other_postgresql.bind(_CACHE)])
     return parser.parse_args(arguments)
 
 

@@ -19,12 +19,15 @@ NAME = "gitlab-ee"
 _RAILS = Path("opt/gitlab/embedded/service/gitlab-rails")
 _POSTGRESQL = "/usr/lib/postgresql/15/bin"
 
-# The test bed has one PostgreSQL for all releases, and a package must accept what it brings.
+# All releases bring the same one, and must accept it. A host can have another major beside it.
 BUNDLED_POSTGRESQL = 15
+
+# Where the package has the programs of a major, of which those that are used are links in embedded/bin.
+_PROGRAMS = f"/opt/gitlab/embedded/postgresql/{BUNDLED_POSTGRESQL}/bin"
 
 # What the real package brings, and where the host's Debian has it.
 _EMBEDDED: t.Mapping[str, tuple[str, ...]] = {
-    _POSTGRESQL: (
+    _PROGRAMS: (
         "postgres",
         "initdb",
         "pg_ctl",
@@ -118,8 +121,11 @@ def _lay_out(version: str, tree: Path) -> None:
     for folder in ("log", "tmp"):
         shutil.rmtree(tree / _RAILS / folder, ignore_errors=True)
     (tree / _RAILS / "log").symlink_to("/var/log/gitlab/gitlab-rails")
-    for folder, programs in _EMBEDDED.items():
-        for program in programs:
+    programs = tree / _PROGRAMS.lstrip("/")
+    programs.parent.mkdir(parents=True)
+    programs.symlink_to(_POSTGRESQL)
+    for folder, names in _EMBEDDED.items():
+        for program in names:
             (tree / "opt/gitlab/embedded/bin" / program).symlink_to(f"{folder}/{program}")
     (tree / "opt/gitlab/embedded/sbin").mkdir()
     (tree / "opt/gitlab/embedded/sbin/nginx").symlink_to("/usr/sbin/nginx")

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import typing as t
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from gitlab_ctl import (
     check_config,
     deploy_page,
     layout,
+    pg_upgrade,
     reconfigure,
     restart_except,
     services,
@@ -78,11 +78,9 @@ def _commands() -> dict[str, Command]:
     )
     commands["backup-etc"] = Command("Backup GitLab configuration", backup_etc.main)
     commands["deploy-page"] = Command("Put up the deploy page", deploy_page.main)
-    commands["pg-upgrade"] = Command(
-        "Upgrade the PostgreSQL DB to the latest supported version", lambda rest: _pg_upgrade()
-    )
+    commands["pg-upgrade"] = Command("Upgrade the PostgreSQL DB to the latest supported version", pg_upgrade.upgrade)
     commands["revert-pg-upgrade"] = Command(
-        "Run this to revert to the previous version of the database", lambda rest: _revert_pg_upgrade()
+        "Run this to revert to the previous version of the database", pg_upgrade.revert
     )
     if layout.installed_release().has_restart_except:
         commands["restart-except"] = Command("Restart all services except: service_name ...", restart_except.main)
@@ -99,26 +97,6 @@ def _upgrade_check(rest: t.Sequence[str]) -> int:
         print("Usage: gitlab-ctl upgrade-check OLD_VERSION NEW_VERSION", file=sys.stderr)
         return 1
     return upgrade_check.main(*rest)
-
-
-def _pg_upgrade() -> int:
-    """There is one PostgreSQL in the test bed, so the newest one always runs already."""
-    print(f"The latest version {_postgresql_version()} is already running, nothing to do")
-    return 0
-
-
-def _revert_pg_upgrade() -> int:
-    """There never was another PostgreSQL in the test bed, so there is nothing to go back to."""
-    print("Checking if we need to downgrade: NOT OK", flush=True)
-    print(f"Already running {_postgresql_version()}", file=sys.stderr)
-    return 1
-
-
-def _postgresql_version() -> str:
-    answer = subprocess.run(
-        [str(layout.EMBEDDED / "bin/postgres"), "--version"], stdout=subprocess.PIPE, text=True, check=True
-    )
-    return answer.stdout.split()[2]
 
 
 def _print_help(commands: t.Mapping[str, Command]) -> None:

@@ -12,6 +12,7 @@ from gitlab_ctl.release import Release
 
 ROOT = Path("/opt/gitlab")
 EMBEDDED = ROOT / "embedded"
+POSTGRESQL_MAJORS = EMBEDDED / "postgresql"
 RAILS_ROOT = EMBEDDED / "service/gitlab-rails"
 PUBLIC = RAILS_ROOT / "public"
 SERVICES = ROOT / "service"
@@ -37,6 +38,7 @@ PUBLIC_ATTRIBUTES = DATA / "public_attributes.json"
 RAILS_DATA = DATA / "gitlab-rails"
 UPGRADE_STATUS = RAILS_DATA / "upgrade-status"
 POSTGRESQL = DATA / "postgresql"
+OLD_POSTGRESQL = DATA / "postgresql-version.old"
 REDIS = DATA / "redis"
 LOGS = Path("/var/log/gitlab")
 

@@ -9,7 +9,8 @@ import subprocess
 import sys
 import time
 
-from gitlab_ctl import layout, services
+from gitlab_ctl import bundled_postgresql, layout, services
+from gitlab_ctl.messages import progress, say
 from gitlab_ctl.release import Release
 
 _CTL = "/opt/gitlab/bin/gitlab-ctl"
@@ -56,25 +57,16 @@ def main() -> int:
     return 0
 
 
-def say(line: str) -> None:
-    print(line, flush=True)
-
-
-def _progress(label: str, ok: bool) -> None:
-    """Carriage returns and colours come without a terminal too."""
-    colour, word = ("32", "OK") if ok else ("31", "NOT OK")
-    say(f"\r{label}:\r{label}: \x1b[{colour}m{word}\x1b[0m")
-
-
 def _check_executables() -> None:
+    bundled_postgresql.follow_data()
     ok = all((layout.EMBEDDED / "bin" / name).exists() for name in _POSTGRESQL_PROGRAMS)
-    _progress("Checking PostgreSQL executables", ok)
+    progress("Checking PostgreSQL executables", ok)
     if not ok:
         say("Could not update PostgreSQL executables.")
 
 
 def _upgrade_postgresql(release: Release) -> bool:
-    """The automatic major upgrade; the test bed has one PostgreSQL, so where it is attempted there is nothing newer."""
+    """The automatic major upgrade; where the host has one PostgreSQL only, there is nothing newer."""
     if not release.upgrades_postgresql or not services.is_enabled("postgresql"):
         return True
     if layout.KEEP_POSTGRESQL.exists():
@@ -85,7 +77,7 @@ def _upgrade_postgresql(release: Release) -> bool:
         return True
     answer = subprocess.run([_CTL, "pg-upgrade", "-w", "--skip-disk-check"], stdout=subprocess.DEVNULL, check=False)
     ok = answer.returncode == 0
-    _progress("Checking if a newer PostgreSQL version is available and attempting automatic upgrade to it", ok)
+    progress("Checking if a newer PostgreSQL version is available and attempting automatic upgrade to it", ok)
     if not ok:
         say("Error ensuring PostgreSQL is updated. Please check the logs")
     return ok

@@ -9,13 +9,13 @@ import subprocess
 import time
 import typing as t
 
-from gitlab_ctl import layout, services
+from gitlab_ctl import bundled_postgresql, layout, services
 from gitlab_ctl.recipes import runit
 from gitlab_ctl.resources import Converge, ResourceError
 from gitlab_ctl.settings import Settings
 
 _DATA = layout.POSTGRESQL / "data"
-_ADMIN = "gitlab-psql"
+ADMIN = "gitlab-psql"
 _BIN = layout.EMBEDDED / "bin"
 _READY_WITHIN_SECONDS = 60.0
 _EXTENSIONS = ("pg_trgm", "btree_gist")
@@ -24,26 +24,32 @@ _EXTENSIONS = ("pg_trgm", "btree_gist")
 def provide_client(run: Converge, settings: Settings) -> None:
     """What gitlab-psql needs; also there on nodes without a database, where it then finds no socket (facts 5.1)."""
     run.recipe("postgresql::bin")
-    run.user(_ADMIN, layout.POSTGRESQL, "/bin/sh")
+    bundled_postgresql.follow_data()
+    run.user(ADMIN, layout.POSTGRESQL, "/bin/sh")
     run.template(layout.PSQL_RC, _psql_rc(settings))
 
 
 def enable(run: Converge, settings: Settings) -> None:
     run.recipe("postgresql::enable")
-    run.directory(layout.POSTGRESQL, _ADMIN)
-    run.directory(_DATA, _ADMIN, 0o700)
-    initdb = ["chpst", "-u", _ADMIN, str(_BIN / "initdb"), "-D", str(_DATA), "-E", "UTF8", "--locale", "C", "--no-sync"]
+    run.directory(layout.POSTGRESQL, ADMIN)
+    run.directory(_DATA, ADMIN, 0o700)
+    initdb = ["chpst", "-u", ADMIN, str(_BIN / "initdb"), "-D", str(_DATA), "-E", "UTF8", "--locale", "C", "--no-sync"]
     run.execute(" ".join(initdb[3:]), initdb, unless=(_DATA / "PG_VERSION").exists())
-    changed = [
-        run.template(_DATA / "postgresql.conf", _configuration(settings), _ADMIN, 0o644),
-        run.template(_DATA / "pg_hba.conf", _access(settings), _ADMIN, 0o644),
-        run.template(_DATA / "pg_ident.conf", "gitlab  git  gitlab\ngitlab  /^(.*)$  \\1\n", _ADMIN, 0o644),
-    ]
-    if any(changed):
+    if configure(run, settings):
         runit.restart_later(run, "postgresql")
     interrupt = "exec /opt/gitlab/embedded/bin/sv interrupt /opt/gitlab/service/postgresql"
-    command = f"umask 077\nexec chpst -U {_ADMIN} -u {_ADMIN} {_BIN}/postgres -D {_DATA}"
+    command = f"umask 077\nexec chpst -U {ADMIN} -u {ADMIN} {_BIN}/postgres -D {_DATA}"
     runit.enable(run, runit.Service("postgresql", command, {"t": interrupt}))
+
+
+def configure(run: Converge, settings: Settings) -> bool:
+    """Write the configuration of the cluster that is there, and answer whether it was another one."""
+    changed = [
+        run.template(_DATA / "postgresql.conf", _configuration(settings), ADMIN, 0o644),
+        run.template(_DATA / "pg_hba.conf", _access(settings), ADMIN, 0o644),
+        run.template(_DATA / "pg_ident.conf", "gitlab  git  gitlab\ngitlab  /^(.*)$  \\1\n", ADMIN, 0o644),
+    ]
+    return any(changed)
 
 
 def populate(run: Converge, settings: Settings) -> None:
@@ -86,7 +92,7 @@ def _access(settings: Settings) -> str:
 def _psql_rc(settings: Settings) -> str:
     main = settings.databases[0].database
     return (
-        f"psql_user='{_ADMIN}'\npsql_group='{_ADMIN}'\npsql_host='{layout.POSTGRESQL}'\n"
+        f"psql_user='{ADMIN}'\npsql_group='{ADMIN}'\npsql_host='{layout.POSTGRESQL}'\n"
         f"psql_port='{settings.postgresql_port}'\npsql_dbname='{main}'\n"
     )
 
@@ -133,4 +139,4 @@ def _finds(settings: Settings, database: str, query: str) -> bool:
 
 def _psql(settings: Settings, database: str, statement: str) -> list[str]:
     socket = ["-h", str(layout.POSTGRESQL), "-p", str(settings.postgresql_port), "-d", database]
-    return ["chpst", "-u", _ADMIN, str(_BIN / "psql"), *socket, "-XAtq", "-c", statement]
+    return ["chpst", "-u", ADMIN, str(_BIN / "psql"), *socket, "-XAtq", "-c", statement]
