@@ -23,6 +23,7 @@ from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils import (
 )
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._backup_manifest import refusals, same_version
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._package import INSTALLED
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._postgresql_files import DATA
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._version import GitLabVersion
 
 if t.TYPE_CHECKING:
@@ -63,11 +64,13 @@ class Schema:
 
 @dataclass(frozen=True)
 class PostgreSQL:
-    """The server that runs, where the package brought it, and the majors whose data were kept by an upgrade of it."""
+    """The server that runs, whether the package brought it, the majors whose data were kept by an upgrade of it, and those
+    whose programs the package that is installed brings."""
 
     major: int
     packaged: bool
     kept_majors: tuple[int, ...] = ()
+    bundled_majors: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -169,13 +172,18 @@ def postgresql_step(postgresql: PostgreSQL, wanted: int) -> str | Reason | None:
             f"PostgreSQL {postgresql.major} runs, and the backup is of PostgreSQL {wanted}, whose dump an older server does not load.",
             f"Bring PostgreSQL to {wanted} first, or use an older backup.",
         )
-    if wanted in postgresql.kept_majors:
+    if wanted in postgresql.kept_majors and wanted in postgresql.bundled_majors:
         return REVERT
+    missing = (
+        f"there are no data in {DATA}.{wanted} any more, so that gitlab-ctl revert-pg-upgrade has nothing to go back to"
+        if wanted not in postgresql.kept_majors
+        else f"the installed package does not bring PostgreSQL {wanted} any more, so that gitlab-ctl revert-pg-upgrade does not know it"
+    )
     return Reason(
         "postgresql",
-        f"The upgrade changed PostgreSQL from {wanted} to {postgresql.major}, and /var/opt/gitlab/postgresql/data.{wanted} is not there any more,"
-        " so that gitlab-ctl revert-pg-upgrade has nothing to go back to.",
-        f"If the package of GitLab {{version}} brings PostgreSQL {postgresql.major} too, restore by hand; otherwise roll forward.",
+        f"The upgrade changed PostgreSQL from {wanted} to {postgresql.major}, and {missing}.",
+        f"If pg-upgrade was run with --tmp-dir, move the old data from there to {DATA}.{wanted}. Otherwise restore into an empty server:"
+        " docs/troubleshooting.md, no way back for PostgreSQL.",
     )
 
 
@@ -256,7 +264,7 @@ def _postgresql(facts: Facts, options: Options) -> list[Reason]:
     step = postgresql_step(facts.postgresql, facts.manifest.postgresql.major)
     if not isinstance(step, Reason):
         return []
-    return [Reason(step.check, step.text, step.remedy.format(version=facts.manifest.gitlab.version))]
+    return [step]
 
 
 def _databases(facts: Facts, options: Options) -> list[Reason]:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import tarfile
 import typing as t
 
@@ -19,6 +18,11 @@ from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._backup_manif
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._backup_store import look_at
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._database import Part
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._errors import GitLabError
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._postgresql_files import (
+    SERVICE,
+    broken_off,
+    read_files,
+)
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._rollback import PostgreSQL, Schema
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._schema_migrations import VERSIONS
 
@@ -28,12 +32,7 @@ if t.TYPE_CHECKING:
     from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._database import Session
 
 SECRETS = "gitlab-secrets.json"
-POSTGRESQL_DATA = "/var/opt/gitlab/postgresql"
-POSTGRESQL_SERVICE = "/opt/gitlab/service/postgresql"
-
 SERVER = Part("server", (), "SELECT to_jsonb(current_setting('server_version_num')::int / 10000)")
-
-_KEPT = re.compile(r"data\.(\d+)\Z")
 
 
 def find_manifest(store: Store, name: str | None) -> Manifest:
@@ -89,18 +88,20 @@ def free_bytes(path: str) -> int:
     return status.f_bavail * status.f_frsize
 
 
-def kept_majors(directory: str = POSTGRESQL_DATA) -> tuple[int, ...]:
-    """Return the majors of PostgreSQL whose data C(gitlab-ctl pg-upgrade) has put aside."""
-    try:
-        names = os.listdir(directory)
-    except OSError:
-        return ()
-    return tuple(sorted(int(match.group(1)) for match in map(_KEPT.match, names) if match))
-
-
 def read_postgresql(session: Session) -> PostgreSQL:
-    """Return which PostgreSQL runs."""
-    return PostgreSQL(session.read([SERVER])[SERVER.name], os.path.isdir(POSTGRESQL_SERVICE), kept_majors())
+    """Return which PostgreSQL runs.
+
+    :raises GitLabError: none answers; it says so where that is since a change of the major was broken off.
+    """
+    packaged, files = os.path.isdir(SERVICE), read_files()
+    try:
+        major = session.read([SERVER])[SERVER.name]
+    except GitLabError as error:
+        found = broken_off(files) if packaged else None
+        if found is None:
+            raise
+        raise GitLabError(f"{error.msg} {found[0]}", f"{found[1]} Then run this again.", **error.details) from error
+    return PostgreSQL(major, packaged, files.kept, files.bundled)
 
 
 def read_schema(session: Session, manifest: Manifest, files: t.Collection[str]) -> Schema:

@@ -135,7 +135,7 @@ steps:
   returned: success
   sample: [install GitLab 14.0.12-ee in the place of 14.2.7-ee, put the configuration of the backup back, drop everything in the databases]
 postgresql:
-  description: What PostgreSQL needs before the package changes. V(revert) is C(gitlab-ctl revert-pg-upgrade); null is nothing.
+  description: What PostgreSQL needs before the package changes. V(revert) is M(gitlab_fleet.upgrade.postgresql_revert); null is nothing.
   type: str
   returned: success
   sample: null
@@ -198,8 +198,10 @@ from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._backup_store
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._errors import GitLabError
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._gitlab import OMNIBUS
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._instance import Instance, argument_spec
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._job import Jobs
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._package import INSTALLED, Package, find_package
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._package_install import Host, Wish
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._postgresql_revert import refuse_while_running
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._rolling_back import RECORD
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._schema_migrations import migration_files
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._state import read_record
@@ -242,12 +244,15 @@ def run(module: AnsibleModule) -> dict[str, t.Any]:
             "A self-compiled GitLab is not rolled back by its package.",
             "Check the old version out of Git, run database_clean, and restore with bundle exec rake gitlab:backup:restore.",
         )
+    refuse_while_running(Jobs(instance.runner))
     manifest = reading.find_manifest(Store(), params["backup"])
     direct = _direct_connection.Direct.create(params)
     options = _rollback.Options(params["node"], params["configuration"], params["database_only"], direct)
     package = find_package(instance.runner, module.get_bin_path("dpkg-query"), module.get_bin_path("rpm"))
     files = {file.version for file in migration_files(instance.installation.rails_root)}
     sessions = instance.sessions()
+    # Before anything else is asked of it: its error says most.
+    postgresql = reading.read_postgresql(sessions[0])
     changed = reading.changed_archives(manifest)
     configuration = manifest.configuration
     facts = _rollback.Facts(
@@ -255,7 +260,7 @@ def run(module: AnsibleModule) -> dict[str, t.Any]:
         version=instance.version_text,
         package_state=package.state,
         schemas=[reading.read_schema(session, manifest, files) for session in sessions],
-        postgresql=reading.read_postgresql(sessions[0]),
+        postgresql=postgresql,
         free=reading.free_bytes(os.path.dirname(manifest.archive.path)),
         place=_restore_place.look(instance, manifest),
         connections=_direct_connection.read_connections(instance.installation),

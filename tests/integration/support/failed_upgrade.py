@@ -35,13 +35,14 @@ INSERT INTO projects (name, path, namespace_id) SELECT 'late', 'late-' || clock_
 
 
 @contextlib.contextmanager
-def with_packages(name: str, images: t.Mapping[str, str]) -> t.Iterator[Instances]:
-    """Hosts from images that are there, which can install the packages of all versions."""
+def with_packages(name: str, images: t.Mapping[str, str], binds: t.Sequence[str] = ()) -> t.Iterator[Instances]:
+    """Hosts from images that are there, which can install the packages of all versions; ``binds`` are further folders."""
     with tempfile.TemporaryDirectory() as repository, Instances.fleet(name) as fleet:
-        subprocess.run([MINI_GITLAB / "build.py", "repo", repository], check=True, capture_output=True)
+        build("repo", repository)
         Path(repository).chmod(0o755)
+        options = [word for bind in (f"{repository}:/srv/gitlab-repo", *binds) for word in ("--bind", bind)]
         for host, image in images.items():
-            fleet.call("up", host, "--image", image, "--bind", f"{repository}:/srv/gitlab-repo")
+            fleet.call("up", host, "--image", image, *options)
         # Writes the inventory.
         fleet.up({})
         for host in images:
@@ -53,7 +54,12 @@ def with_packages(name: str, images: t.Mapping[str, str]) -> t.Iterator[Instance
 
 def image(kind: str, name: str) -> str:
     """Return the image of a C(scenario), or of a C(image) by its spec; it is made where it is not there."""
-    made = subprocess.run([MINI_GITLAB / "build.py", kind, name], stdout=subprocess.PIPE, text=True, check=True)
+    return build(kind, name)
+
+
+def build(*arguments: str) -> str:
+    """Call build.py and return what it printed."""
+    made = subprocess.run([MINI_GITLAB / "build.py", *arguments], stdout=subprocess.PIPE, text=True, check=True)
     return made.stdout.strip()
 
 

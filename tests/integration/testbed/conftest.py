@@ -84,15 +84,22 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
+def other_postgresql() -> str:
+    """The bind that shows a host a second major of PostgreSQL."""
+    return build("postgresql")[0]
+
+
+@pytest.fixture
 def start(repository: Path) -> t.Iterator[t.Callable[..., Host]]:
-    """Starts the host: from an image of build.py, or with nothing but the package source."""
+    """Starts the host: from an image of build.py, or with nothing but the package source; shows it further folders."""
     name = f"packages-{os.getpid()}"
     host = Host(name)
 
-    def up(image: str | None = None) -> Host:
+    def up(image: str | None = None, *binds: str) -> Host:
         kind = "scenario" if image and not image.startswith("gitlab-") else "image"
         chosen = ["--image", *build(kind, image)] if image else []
-        host.fleet("up", "gitlab", *chosen, "--bind", f"{repository}:{REPOSITORY}")
+        shown = [word for bind in (f"{repository}:{REPOSITORY}", *binds) for word in ("--bind", bind)]
+        host.fleet("up", "gitlab", *chosen, *shown)
         if image is None:
             host(f"echo '{SOURCE_LIST}' > /etc/apt/sources.list.d/gitlab_gitlab-ee.list && apt-get update")
         elif "db-only" not in image:

@@ -197,8 +197,10 @@ def test_what_forbids_it_is_told_all_at_once(facts: rb.Facts, options: rb.Option
     [
         (rb.PostgreSQL(13, True), 13, None),
         (rb.PostgreSQL(14, False), 13, None),
-        (rb.PostgreSQL(14, True, (12, 13)), 13, rb.REVERT),
-        (rb.PostgreSQL(14, True, (12,)), 13, "has nothing to go back to"),
+        (rb.PostgreSQL(14, True, (12, 13), (13, 14)), 13, rb.REVERT),
+        (rb.PostgreSQL(14, True, (12,), (12, 13, 14)), 13, "has nothing to go back to"),
+        (rb.PostgreSQL(14, True, (13,), (14, 15)), 13, "does not bring PostgreSQL 13 any more"),
+        (rb.PostgreSQL(14, True), 13, "has nothing to go back to"),
         (rb.PostgreSQL(12, True, (13,)), 13, "an older server does not load"),
         (rb.PostgreSQL(12, False), 13, "an older server does not load"),
     ],
@@ -213,7 +215,7 @@ def test_what_postgresql_needs(postgresql: rb.PostgreSQL, wanted: int, expected:
 
 
 def test_postgresql_goes_back_before_the_package_does() -> None:
-    facts = replace(FAILED, postgresql=rb.PostgreSQL(14, True, (13,)))
+    facts = replace(FAILED, postgresql=rb.PostgreSQL(14, True, (13,), (13, 14)))
     assert rb.reasons(facts, OPTIONS) == []
     assert rb.steps(facts, OPTIONS)[0] == "go back to PostgreSQL 13"
 
@@ -232,7 +234,9 @@ FACTS = st.builds(
     version=st.sampled_from(["14.0.12-ee", "14.2.7-ee", "14.2.7", "13.12.1-ee"]),
     package_state=st.sampled_from([None, "installed", "half-configured"]),
     schemas=st.lists(st.sampled_from([SAME, NEWER, replace(SAME, rows=None)]), min_size=1, max_size=2),
-    postgresql=st.builds(rb.PostgreSQL, st.integers(12, 14), st.booleans(), st.sampled_from([(), (13,)])),
+    postgresql=st.builds(
+        rb.PostgreSQL, st.integers(12, 14), st.booleans(), st.sampled_from([(), (13,)]), st.sampled_from([(), (13, 14)])
+    ),
     free=st.integers(0, 4000),
     place=st.builds(Place, st.just("/x"), st.booleans(), st.booleans(), st.booleans(), st.just("git")),
     connections=st.sampled_from([(), (BOUNCER,)]),
@@ -261,6 +265,9 @@ def test_nothing_is_possible_that_one_check_alone_forbids(facts: rb.Facts, optio
         kept = options.configuration == rb.KEEP
         assert (facts.secrets.get(NODE) if kept else facts.archived_secrets) == MINE
         assert facts.postgresql.major >= 13
+        if facts.postgresql.major == 14 and facts.postgresql.packaged:
+            assert facts.postgresql.kept_majors
+            assert facts.postgresql.bundled_majors
     for reason in found:
         assert reason.text
         assert reason.remedy.endswith((".", ").", "keep.", "true."))

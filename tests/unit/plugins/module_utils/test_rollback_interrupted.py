@@ -49,6 +49,8 @@ class World:
     job: str | None = None
     remembered: bool = False
     serving: bool = False
+    # Sidekiq runs, on whatever is there.
+    writing: bool = True
     log: list[str] = field(default_factory=list)
 
     @property
@@ -86,14 +88,21 @@ def prove_packages(world: World) -> None:
 
 def restore_record(world: World) -> None:
     assert world.database == "empty", "gitlab_restore refuses databases that are not empty"
+    assert not world.writing
     world.record = dict(BEGUN)
+
+
+def drop_half(world: World) -> None:
+    assert not world.writing, "database_clean refuses while Sidekiq is connected"
+    world.database = "half"
 
 
 # What each task does, part by part. The schema of half a database is the worst there can be: it looks whole.
 EFFECTS: dict[str, list[t.Callable[[World], None]]] = {
-    "roll_back | Stop the services that write, on every node": [change(serving=False, remembered=True)],
+    "roll_back | Stop the services that write, on every node": [change(serving=False, remembered=True, writing=False)],
     "begin | Record that rolling back has begun": [change(record={**BEGUN, "unpacked": False})],
-    "restore | Go back to the PostgreSQL of that time": [change(postgresql=13)],
+    "restore | Go back to the PostgreSQL of that time": [change(postgresql=13, writing=True)],
+    "restore | Stop again what came up with the old PostgreSQL": [change(writing=False)],
     "restore | Install the old package on every node, with its hooks kept still": [
         change(deploy=OLD),
         change(other=OLD),
@@ -102,7 +111,7 @@ EFFECTS: dict[str, list[t.Callable[[World], None]]] = {
     "restore | Make every node's services those of the old version": [],
     "restore | Keep jobs of the newer version from the older Sidekiq": [change(redis="empty")],
     "restore | Drop everything, so that nothing of the newer version is left behind": [
-        change(database="half"),
+        drop_half,
         change(database="empty", schema=replace(SAME, rows=None)),
     ],
     "restore | Restore the backup": [
@@ -277,6 +286,7 @@ NEXT = [
     ("roll_back | Stop the services that write, on every node", rb.ROLL_BACK, False),
     ("begin | Record that rolling back has begun", rb.ROLL_BACK, True),
     ("restore | Go back to the PostgreSQL of that time", rb.ROLL_BACK, True),
+    ("restore | Stop again what came up with the old PostgreSQL", rb.ROLL_BACK, True),
     ("restore | Install the old package on every node, with its hooks kept still", rb.ROLL_BACK, True),
     ("restore | Install the old package on every node, with its hooks kept still", rb.ROLL_BACK, True),
     ("restore | Put the configuration and the secrets back", rb.ROLL_BACK, True),
