@@ -7,10 +7,12 @@
 - The keys of defaults/main.yml and the options of meta/argument_specs.yml are the same. An option without a default is
   either required or a gate: a yes that only the user can give, so it has no default on purpose.
 - tasks_from names no file extension: with one, Ansible skips the argument specification without a word.
+- A condition on a boolean option says `| bool`: with C(-e name=false) it is text, which is true, and the specification lets it through.
 """
 
 from __future__ import annotations
 
+import re
 import typing as t
 from pathlib import Path
 
@@ -55,6 +57,17 @@ def check_defaults(role: Path) -> t.Iterator[str]:
             yield f"{where}/meta/argument_specs.yml: the default of {name} differs from defaults/main.yml"
 
 
+def check_gates(role: Path) -> t.Iterator[str]:
+    """Yield each condition on a boolean option that C(-e name=false) would pass: that is text, and true."""
+    options = {name: spec for point in entry_points(role).values() for name, spec in point.items()}
+    booleans = [name for name, spec in options.items() if spec.get("type") == "bool"]
+    for path in sorted((role / "tasks").glob("**/*.y*ml")):
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+            for name in booleans:
+                if re.search(rf"\b(if|not|and|or|when:|-) \(?{name}\b(?! \| bool)(?!:)", line):
+                    yield f"roles/{role.name}/tasks/{path.name}:{number}: {name} decides without | bool"
+
+
 def check_entry_points(root: Path, path: Path) -> t.Iterator[str]:
     """Yield what is wrong with the role entry points that a file of tasks or plays uses."""
     where = path.relative_to(root)
@@ -76,6 +89,7 @@ def check(root: Path) -> t.Iterator[str]:
     """Yield what is wrong with any role, or with any use of one."""
     for role in sorted(path for path in (root / "roles").glob("*") if path.is_dir()):
         yield from check_defaults(role)
+        yield from check_gates(role)
     for pattern in (
         "roles/*/tasks/**/*.y*ml",
         "roles/*/handlers/**/*.y*ml",

@@ -60,8 +60,10 @@ def test_check_mode_of_the_playbook_needs_no_acceptance_and_changes_nothing(flee
     assert "projects: 1 rows more" in done.stdout
 
 
-def test_without_acceptance_nothing_is_done(fleet: Instances, unchanged: None) -> None:
-    done = Rollback(fleet, HOST).run(rollback_restore_accept_loss_since_backup=False)
+# With -e name=value every value is text.
+@pytest.mark.parametrize("no", [False, "false", "no"])
+def test_without_acceptance_nothing_is_done(fleet: Instances, unchanged: None, no: bool | str) -> None:
+    done = Rollback(fleet, HOST).run(rollback_restore_accept_loss_since_backup=no)
     assert done.returncode != 0
     assert "set rollback_restore_accept_loss_since_backup: true" in done.stdout
     assert "projects: 1 rows more" in done.stdout

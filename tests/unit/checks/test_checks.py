@@ -88,6 +88,17 @@ def test_a_good_collection_passes(tmp_path: Path) -> None:
             "entry point restore of role backup is not in its meta/argument_specs.yml",
             id="entry point without spec",
         ),
+        *(
+            pytest.param(
+                {
+                    "roles/backup/meta/argument_specs.yml": "argument_specs: {main: {options: {backup_yes: {type: bool, required: true}}}}\n",
+                    "roles/backup/tasks/more.yml": f"- debug: {{}}\n  {condition}\n",
+                },
+                "more.yml:2: backup_yes decides without | bool",
+                id=condition,
+            )
+            for condition in ("when: backup_yes", "when: x and not backup_yes", "name: \"{{ 'a' if backup_yes else 'b' }}\"")
+        ),
     ],
 )
 def test_a_fault_is_found(tmp_path: Path, changes: dict[str, str | None], problem: str) -> None:
