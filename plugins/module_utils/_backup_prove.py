@@ -37,26 +37,40 @@ if t.TYPE_CHECKING:
 # Indexes are built too, and the write-ahead log takes its share.
 ROOM = 2
 
-# Its arguments: the archive, a folder of its own, PostgreSQL's programs, the user that runs it, the file for the result,
-# the file with the statements (DATABASE below stands for the name of a database), and for each database its name and its
-# place in the archive. Nothing of the instance's own PostgreSQL is touched: another folder, another socket, no port.
+# The folder of our own below the place that was named, and the file in it that says so. Nothing else is ever removed:
+# the place itself may hold anything.
+FOLDER = "gitlab_fleet_upgrade_scratch"
+MARK = ".made_by_gitlab_fleet_upgrade"
+
+# Its arguments: the archive, a folder of its own and the mark in it, PostgreSQL's programs, the user that runs it, the
+# file for the result, the file with the statements (DATABASE below stands for the name of a database), and for each
+# database its name and its place in the archive. Nothing of the instance's own PostgreSQL is touched: another folder,
+# another socket, no port.
 SCRIPT = r"""
 set -u
-archive=$1 scratch=$2 programs=$3 owner=$4 result=$5 statements=$6
-shift 6
+archive=$1 scratch=$2 mark=$2/$3 programs=$4 owner=$5 result=$6 statements=$7
+shift 7
 cd /
 as_owner() { runuser -u "$owner" -- "$@"; }
 sql() { as_owner "$programs/psql" -X -q -h "$scratch/socket" -U "$owner" "$@"; }
+ours() { [ -f "$mark" ] && [ ! -L "$scratch" ]; }
 put_back() {
-  [ -f "$scratch/data/postmaster.pid" ] && as_owner "$programs/pg_ctl" -D "$scratch/data" -m immediate stop >&2
+  ours || return 0
+  [ ! -f "$scratch/data/postmaster.pid" ] || as_owner "$programs/pg_ctl" -D "$scratch/data" -m immediate stop >&2 || :
+  # What takes long goes before the mark does, so that the next run goes on where this one is killed.
+  rm -rf "$scratch/data"
   rm -rf "$scratch"
 }
 fail() { echo "prove: $1" >&2; exit 1; }
+if [ -e "$scratch" ] || [ -L "$scratch" ]; then
+  ours || fail "$scratch is there already, and no proof made it"
+fi
 put_back
 trap put_back EXIT
 trap 'exit 1' HUP INT TERM
 set -e
 mkdir -m 0700 "$scratch"
+: >"$mark"
 mkdir "$scratch/socket"
 chown -R "$owner" "$scratch"
 echo "prove  making a scratch PostgreSQL"
@@ -85,12 +99,34 @@ _ERROR = re.compile(r"^error\t([^\t]+)\t(.*)$")
 
 @dataclass(frozen=True)
 class Scratch:
-    """Where the scratch PostgreSQL is made, by which programs, and as which user; ``node`` is this host's name."""
+    """In which folder the scratch PostgreSQL gets one of its own, by which programs, and as which user; ``node`` is this host's name."""
 
     path: str
     programs: str
     user: str
     node: str
+
+    @property
+    def folder(self) -> str:
+        """The folder that is made, and removed."""
+        return os.path.join(self.path, FOLDER)
+
+    def refuse(self) -> None:
+        """Refuse a place that is not there, or whose folder is not one that a proof made.
+
+        :raises GitLabError: it is so.
+        """
+        if not os.path.isdir(self.path):
+            raise GitLabError(
+                f"The folder for the scratch PostgreSQL, {self.path}, is not there.",
+                "Name one that is there with scratch_path; a folder of its own is made in it.",
+            )
+        ours = os.path.isfile(os.path.join(self.folder, MARK)) and not os.path.islink(self.folder)
+        if os.path.lexists(self.folder) and not ours:
+            raise GitLabError(
+                f"{self.folder} is there already, and no proof by backup_prove made it.",
+                "Look at what is in it, and move it away or remove it; or name another place with scratch_path.",
+            )
 
 
 def statements(tables: t.Iterable[str]) -> str:
@@ -159,7 +195,7 @@ class ProveJob(OneJob):
         pairs = [word for one in manifest.databases for word in (one.name, one.dump)]
         argv = [
             *("/bin/sh", "-c", SCRIPT, "prove", manifest.archive.path),
-            *(scratch.path, scratch.programs, scratch.user, self._file, self._statements, *pairs),
+            *(scratch.folder, MARK, scratch.programs, scratch.user, self._file, self._statements, *pairs),
         ]
         super().__init__(jobs, memory, argv, None, check_mode)
         self.result: dict[str, t.Any] = {}
@@ -177,6 +213,7 @@ class ProveJob(OneJob):
                 f"PostgreSQL's initdb is not in {self._scratch.programs}.",
                 "Name the folder with programs, or run this on a node that has PostgreSQL.",
             )
+        self._scratch.refuse()
         self._look_at_space()
         if not self._check_mode:
             self._write_statements()
@@ -240,11 +277,11 @@ class ProveJob(OneJob):
 
     def _look_at_space(self) -> None:
         needed = ROOM * sum(one.read([TABLE_SIZES])[TABLE_SIZES.name] for one in self._instance.sessions())
-        status = os.statvfs(os.path.dirname(self._scratch.path))
+        status = os.statvfs(self._scratch.path)
         free = status.f_bavail * status.f_frsize
         if free < needed:
             raise GitLabError(
-                f"There is not enough room to load the dumps in {os.path.dirname(self._scratch.path)}:"
+                f"There is not enough room to load the dumps in {self._scratch.path}:"
                 f" {in_bytes(needed)} needed (twice the tables of today), {in_bytes(free)} free.",
                 "Name a larger place with scratch_path.",
             )

@@ -42,9 +42,12 @@ options:
     type: str
     required: true
   scratch_path:
-    description: The folder that is made for the scratch PostgreSQL, and removed. It must not exist, and needs about twice the size of the tables.
+    description:
+      - A folder that is there, with room for about twice the size of the tables. The scratch PostgreSQL gets a folder of its own in it,
+        C(gitlab_fleet_upgrade_scratch), and only that one is removed.
+      - One of that name that no proof has made is not touched, and the module refuses to go on.
     type: path
-    default: /var/opt/gitlab/gitlab_fleet_upgrade_scratch
+    default: /var/opt/gitlab
   programs:
     description:
       - The folder with PostgreSQL's C(initdb), C(pg_ctl) and C(psql), of the server's major version.
@@ -145,7 +148,7 @@ def main() -> None:
         argument_spec=argument_spec(
             **_long_work.argument_spec(
                 id={"type": "str", "required": True},
-                scratch_path={"type": "path", "default": "/var/opt/gitlab/gitlab_fleet_upgrade_scratch"},
+                scratch_path={"type": "path", "default": "/var/opt/gitlab"},
                 programs={"type": "path"},
                 postgresql_user={"type": "str", "default": "gitlab-psql"},
                 node={"type": "str"},
