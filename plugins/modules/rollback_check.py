@@ -105,6 +105,13 @@ begun:
   type: bool
   returned: success
   sample: false
+rolling_back:
+  description:
+    - The backup that an earlier run has begun to roll back to, which can be another one than RV(backup); null when there is none.
+    - As long as there is one, nothing may serve.
+  type: str
+  returned: success
+  sample: null
 possible:
   description: Whether rolling back is possible. It is false as long as there is one reason against it.
   type: bool
@@ -192,6 +199,7 @@ from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils import (
     _restore_place,
     _rollback,
     _rollback_loss,
+    _rolling_back,
 )
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils import _rollback_reading as reading
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._backup_store import Store
@@ -202,7 +210,6 @@ from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._job import J
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._package import INSTALLED, Package, find_package
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._package_install import Host, Wish
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._postgresql_revert import refuse_while_running
-from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._rolling_back import RECORD
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._schema_migrations import migration_files
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._state import read_record
 
@@ -268,7 +275,7 @@ def run(module: AnsibleModule) -> dict[str, t.Any]:
         package_missing=why_package_is_missing(instance.runner, package, manifest, params["package_file"]),
         secrets={node: digest or None for node, digest in params["secrets"].items()},
         archived_secrets=reading.archived_secrets(configuration.path) if configuration and not changed else None,
-        record=read_record(RECORD),
+        record=read_record(_rolling_back.RECORD),
     )
     state = _rollback.state(facts, options)
     reasons = _rollback.reasons(facts, options)
@@ -281,6 +288,7 @@ def run(module: AnsibleModule) -> dict[str, t.Any]:
         "changed": False,
         "state": state,
         "begun": _rollback.is_begun(facts.record, manifest),
+        "rolling_back": _rolling_back.target(facts.record),
         "possible": not reasons,
         "reasons": [asdict(reason) for reason in reasons],
         "steps": _rollback.steps(facts, options),

@@ -19,13 +19,21 @@ from pathlib import Path
 import jinja2
 import pytest
 import yaml
-from rollbacks import BACK, BEGUN, FAILED, FINISHED, MANIFEST, NEWER, OPTIONS, SAME
+from rollbacks import BACK, BEGUN, FAILED, FINISHED, MANIFEST, NEWER, OPTIONS, OTHER, SAME
 
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils import _rollback as rb
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils import _rolling_back
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._backup_manifest import Manifest
 
 TASKS = Path(__file__).parents[4] / "roles" / "rollback_restore" / "tasks"
 OLD, NEW = MANIFEST.gitlab.version, "14.2.7-ee"
-DESCRIBED = MANIFEST.to_dict()
+# An older backup, which nothing was restored from.
+ANOTHER = replace(
+    MANIFEST,
+    id="1690000000_2023_07_22_13.12.15-ee",
+    archive=replace(MANIFEST.archive, sha256=OTHER),
+    gitlab=replace(MANIFEST.gitlab, version="13.12.15-ee"),
+)
 
 
 class BrokenOffError(Exception):
@@ -45,7 +53,7 @@ class World:
     postgresql: int = 14
     redis: str = "newer jobs"
     record: dict[str, t.Any] | None = None
-    # A restore goes on on the host without anybody: None, ended and not looked at.
+    # A restore goes on on the host without anybody: None, it runs, ended and not looked at.
     job: str | None = None
     remembered: bool = False
     serving: bool = False
@@ -164,19 +172,20 @@ def expression(text: str) -> t.Callable[..., t.Any]:
 
 
 def run(
-    world: World, cut: int | None, killed: bool, found: tuple[t.Any, ...] = (), options: rb.Options = OPTIONS
+    world: World, cut: int | None, killed: bool, found: tuple[t.Any, ...] = (), manifest: Manifest = MANIFEST
 ) -> int:
     """Play the role, break off after ``cut`` parts, and return how many parts there were.
 
-    ``found`` is what the instance was like when the first run came to it.
+    ``found`` is what the instance was like when the first run came to it, and ``manifest`` the backup that is named.
     """
-    facts = world.facts()
-    there = rb.state(facts, options)
+    facts = replace(world.facts(), manifest=manifest)
+    there = rb.state(facts, OPTIONS)
     check = {
         "state": there,
         "version": facts.version,
-        "backup": DESCRIBED,
-        "begun": rb.is_begun(facts.record, MANIFEST),
+        "backup": manifest.to_dict(),
+        "begun": rb.is_begun(facts.record, manifest),
+        "rolling_back": _rolling_back.target(facts.record),
         "postgresql": "revert" if world.postgresql == 14 else None,
     }
     names: dict[str, t.Any] = {
@@ -197,6 +206,8 @@ def run(
             for name, value in task.facts.items():
                 names[name] = expression(value.strip("{} \n"))(**names) if isinstance(value, str) else value
             if task.name == TAKE_UP:
+                if world.job == "runs":
+                    raise BrokenOffError
                 if world.job and not rb.is_finished(world.record, MANIFEST):
                     world.record = dict(FINISHED)
                 names["__rollback_restore_taken_up"] = {"restored": rb.is_finished(world.record, MANIFEST)}
@@ -210,7 +221,7 @@ def run(
     except BrokenOffError:
         # A run that fails can still put back what it has stopped; a killed one cannot.
         if not killed and names["__rollback_restore_may_serve"] and world.remembered:
-            assert world.touched == found, f"half a rollback serves: {world}"
+            assert world.touched == found or world.restored, f"half a rollback serves: {world}"
             world.serving, world.remembered = True, False
     return parts
 
@@ -278,6 +289,25 @@ def test_a_restore_that_goes_on_alone_is_taken_up(beginning: str) -> None:
     assert "restore | Restore the backup" not in world.log
     assert world.restored
     assert world.serving
+
+
+@pytest.mark.parametrize("beginning", list(BEGINNINGS))
+def test_another_backup_that_is_named_after_it_broke_off_starts_nothing(beginning: str) -> None:
+    found = BEGINNINGS[beginning].touched
+    for first in range(run(BEGINNINGS[beginning].copy(), None, True)):
+        world = BEGINNINGS[beginning].copy()
+        run(world, first, True)
+        if world.database == "half" and world.record == BEGUN:
+            world.job = "runs"
+        # It fails before it records anything of its own; run() sees whether something serves then.
+        run(world, 1, False, found, ANOTHER)
+        assert not (world.record and not world.record["finished_at"] and world.serving), (first, world)
+        if world.job:
+            EFFECTS["restore | Restore the backup"][2](world)
+            world.job = "ended"
+        run(world, None, False)
+        assert world.restored, (first, world)
+        assert world.serving, (first, world)
 
 
 # After which part of a failed upgrade's rollback it breaks off, and what the next run makes of it.
