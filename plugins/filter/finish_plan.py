@@ -87,7 +87,7 @@ _value:
   type: dict
   contains:
     done:
-      description: Whether nothing is unfinished.
+      description: Whether nothing is left to be finished.
       type: bool
       sample: false
     mode:
@@ -125,7 +125,7 @@ _value:
           sample: 42.17
         action:
           description:
-            - What to do, V(nothing) (it is finished), V(wait), V(wait_faster) (with more side by side), V(retry), V(finalize) or V(operator)
+            - What to do, V(nothing) (it is finished, or can be ignored), V(wait), V(wait_faster) (with more side by side), V(retry), V(finalize) or V(operator)
               (only a person can decide; nothing is begun before that).
           type: str
           sample: wait_faster

@@ -59,7 +59,7 @@ from ansible_collections.gitlab_fleet.upgrade.plugins.plugin_utils._progress imp
 NAME = "gitlab_fleet.upgrade.status_table"
 HEADER = ("INSTANCE", "VERSION", "SAFE", "MIGRATIONS")
 DONE = ("finished", "finalized")
-NEEDED = ("databases", "safe_to_upgrade", "reasons", "by_state", "migrations", "unfinished", "background_migrations")
+NEEDED = ("databases", "safe_to_upgrade", "reasons", "by_state", "migrations", "blocking", "background_migrations")
 # The last column goes on below itself.
 LAST_COLUMN = 120
 
@@ -119,7 +119,7 @@ def _summary(result: Result, failure: str | None) -> str:
     down = sum(len(database.get("schema_migrations_down") or []) for database in result["databases"])
     if down:
         parts.append(f"{down} schema migration{'' if down == 1 else 's'} down")
-    if result["unfinished"] or pending or down:
+    if result["blocking"] or pending or down:
         parts += [f"{len(result['unproven'])} finished without a job"] if result.get("unproven") else []
     elif not result["safe_to_upgrade"]:
         parts += [_one_line(str(reason)) for reason in result["reasons"]]

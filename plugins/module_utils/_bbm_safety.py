@@ -47,9 +47,8 @@ def unsafe_reasons(
     from a standby, ``schema_down`` the versions of the installed code's schema migrations that are down, by database.
     """
     unfinished: dict[str, list[BatchedMigration]] = {}
-    for migration in migrations:
-        if not migration.done and not ignorable(migration.job_class_name, migration.state, version):
-            unfinished.setdefault(migration.state, []).append(migration)
+    for migration in blocking(version, migrations):
+        unfinished.setdefault(migration.state, []).append(migration)
     unknown = sorted(state for state in unfinished if not _bbm_remedy.known(state))
     reasons = [
         f"{_count(unfinished[state])} {state if state in _STATES else f'in {_bbm_remedy.UNKNOWN} ({state})'}:"
@@ -86,6 +85,15 @@ def _skipped(version: GitLabVersion | None, unproven: t.Sequence[BatchedMigratio
         " its newest patch), whose schema migrations run them. When this is the only reason, make a backup and upgrade all"
         " the same, but not to 18.9.0 or 18.9.1, which fail on such rows (CheckViolation)"
     )
+
+
+def blocking(version: GitLabVersion | None, migrations: t.Iterable[BatchedMigration]) -> list[BatchedMigration]:
+    """Return the unfinished migrations that keep the instance from being upgraded."""
+    return [
+        migration
+        for migration in migrations
+        if not migration.done and not ignorable(migration.job_class_name, migration.state, version)
+    ]
 
 
 def ignored(version: GitLabVersion | None, migrations: t.Iterable[BatchedMigration]) -> list[str]:

@@ -27,7 +27,7 @@ from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._bbm_progress
     progress,
     rate,
 )
-from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._bbm_safety import ignored, unsafe_reasons
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._bbm_safety import blocking, ignored, unsafe_reasons
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._bbm_scheduler import (
     Scheduler,
     read_scheduler,
@@ -178,6 +178,7 @@ def status(
             if selection.shows(migration)
         ],
         "unfinished": [migration.id for migration in everything if not migration.done],
+        "blocking": [migration.id for migration in blocking(release, everything)],
         "rolling_back": rolling_back,
         "unproven": [migration.id for migration in unproven],
         "by_state": by_state,

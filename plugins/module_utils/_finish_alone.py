@@ -119,6 +119,8 @@ class Instance:
     # The flag that is off, without which side by side means nothing (15.7 to 16.0).
     needs_flag: bool
     stopped: str | None
+    # The ids of unfinished migrations that block no upgrade.
+    ignored: frozenset[str]
 
     @classmethod
     def read(cls, status: t.Mapping[str, t.Any]) -> Instance:
@@ -137,6 +139,7 @@ class Instance:
             can_raise=bool(most) and parallel is not None,
             needs_flag=parallel is False,
             stopped=stopped,
+            ignored=frozenset(status["unfinished"]) - frozenset(status["blocking"]),
         )
 
     def settings(self, parallel: int | None) -> dict[str, t.Any]:
@@ -164,6 +167,9 @@ def alone(migration: Migration, instance: Instance, means: Means, past: Past) ->
     state = migration["state"]
     if state in DONE:
         return Decision(migration, NOTHING, f"it is {state}", None, 0.0, True)
+    if migration["id"] in instance.ignored:
+        why = f"it is {state}, which can be ignored in this version of GitLab (see notes of bbm_status)"
+        return Decision(migration, NOTHING, why, None, 0.0, True)
     judge = {"paused": _paused, "failed": _failed, "finalizing": _finalizing, "active": _active}.get(state)
     if judge is None:
         return Decision(

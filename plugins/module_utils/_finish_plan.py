@@ -49,7 +49,7 @@ Status = t.Mapping[str, t.Any]
 
 # What is decided is done in this order: what needs a person stops everything; Sidekiq works on while the others are finalized.
 ORDER = (OPERATOR, RETRY, FINALIZE, WAIT_FASTER, WAIT, NOTHING)
-NEEDED = ("migrations", "unfinished", "scheduler", "read_at", "gitlab_version")
+NEEDED = ("migrations", "unfinished", "blocking", "scheduler", "read_at", "gitlab_version")
 
 
 @dataclass(frozen=True)
@@ -266,7 +266,9 @@ def _look_again(queues: t.Sequence[Queue], slots: int, means: Means) -> int:
 
 def _lines(status: Status, unfinished: t.Sequence[Decision], result: t.Mapping[str, t.Any]) -> list[str]:
     if not unfinished:
-        return ["All batched background migrations are finished."]
+        ignored = len(status["unfinished"])
+        rest = f", but for {ignored} that can be ignored (see notes of bbm_status)" if ignored else ""
+        return [f"All batched background migrations are finished{rest}."]
     left = result["seconds_left"]
     noun = "migration is" if len(unfinished) == 1 else "migrations are"
     deadline = "without a deadline" if left is None else f"the deadline is in {in_words(max(0.0, left))}"

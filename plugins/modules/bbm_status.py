@@ -320,7 +320,13 @@ migrations:
       elements: str
       sample: []
 unfinished:
-  description: The ids of all migrations that block an upgrade.
+  description: The ids of all migrations that are neither finished nor finalized.
+  type: list
+  elements: str
+  returned: success
+  sample: [main_85]
+blocking:
+  description: The ids of all unfinished migrations that block an upgrade, which are all but those that RV(notes) tells of.
   type: list
   elements: str
   returned: success

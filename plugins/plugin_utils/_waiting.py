@@ -88,6 +88,7 @@ class Waiting:
         self._history: list[dict[str, t.Any]] = []
         self._newest: dict[str, t.Any] = {}
         self._version: GitLabVersion | None = None
+        self._ignored: frozenset[str] = frozenset()
         self._every = 1
         self._samples = 0
         self._elapsed = 0.0
@@ -101,6 +102,8 @@ class Waiting:
         began = seconds if self._began is None else self._began
         self._began, self._elapsed = began, seconds - began
         self._version = GitLabVersion.parse(status["gitlab_version"]) if status["gitlab_version"] else None
+        # What blocks no upgrade (bbm_status says which, and why) is not waited for.
+        self._ignored = frozenset(status["unfinished"]) - frozenset(status["blocking"])
         states = {str(name): state for state, names in status["by_state"].items() for name in names}
         current = {str(migration["id"]): dict(migration) for migration in status["migrations"]}
         for name, seen in self._seen.items():
@@ -131,7 +134,7 @@ class Waiting:
     def failure(self, moment: datetime) -> str | None:
         """Return why to give up now, with what to do next."""
         for name, migration in self._seen.items():
-            if self._never_ends(migration["state"]):
+            if name not in self._ignored and self._never_ends(migration["state"]):
                 return self._stopped(name, migration)
         limits = self._limits
         stuck = self._stuck()
@@ -179,7 +182,7 @@ class Waiting:
 
     def _blocks(self, migration: Migration) -> bool:
         state = migration["state"]
-        if state == DELETED:
+        if state == DELETED or migration["id"] in self._ignored:
             return False
         if self._limits.until == PAUSED:
             running = migration["jobs"]["running"] if state == PAUSED else 0

@@ -58,7 +58,9 @@ def migration(row_id: int, state: str = "active", eta: int | None = None, **valu
     }
 
 
-def status(*migrations: dict[str, t.Any], version: str = "16.3.9-ee", **scheduler: t.Any) -> dict[str, t.Any]:
+def status(
+    *migrations: dict[str, t.Any], version: str = "16.3.9-ee", ignored: t.Collection[str] = (), **scheduler: t.Any
+) -> dict[str, t.Any]:
     """What bbm_status says, as of 16.3: two run side by side, and nothing has been set."""
     flags: dict[str, t.Any] = {
         "execute_batched_migrations_on_schedule": {"enabled": True, "set": False},
@@ -66,10 +68,12 @@ def status(*migrations: dict[str, t.Any], version: str = "16.3.9-ee", **schedule
         "disallow_database_ddl_feature_flags": {"enabled": False, "set": False},
         "max_running": 2,
     }
+    unfinished = [one["id"] for one in migrations if one["state"] not in DONE]
     return {
         "gitlab_version": version,
         "migrations": list(migrations),
-        "unfinished": [one["id"] for one in migrations if one["state"] not in DONE],
+        "unfinished": unfinished,
+        "blocking": [name for name in unfinished if name not in ignored],
         "scheduler": {**flags, **scheduler},
         "background_migrations": {"total": 0, "pending": {}},
         "read_at": NOW,
@@ -470,6 +474,19 @@ OPTIONS = st.fixed_dictionaries(
         ),
     }
 )
+
+
+@pytest.mark.parametrize("options", [{}, {**ALL, "seconds_left": 60}, {"seconds_left": -1}, {"mode": "downtime"}])
+def test_what_can_be_ignored_is_left_alone(options: dict[str, t.Any]) -> None:
+    plan = finish_plan(status(migration(1, "failed"), version="14.8.6", ignored=["main_1"]), **options)
+    assert (plan["done"], plan["actions"]["nothing"], plan["order"]) == (True, ["main_1"], [])
+    assert (
+        plan["decisions"][0]["why"]
+        == "it is failed, which can be ignored in this version of GitLab (see notes of bbm_status)"
+    )
+    assert plan["lines"] == [
+        "All batched background migrations are finished, but for 1 that can be ignored (see notes of bbm_status)."
+    ]
 
 
 @given(migrations(), OPTIONS, st.sampled_from([None, 1, 2, 5]), st.sampled_from(["14.0.12", "14.2.7", "17.11.7"]))

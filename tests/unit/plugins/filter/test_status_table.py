@@ -56,7 +56,7 @@ def result(
         ],
         "by_state": by_state,
         "migrations": list(migrations),
-        "unfinished": [migration["id"] for migration in migrations],
+        "blocking": [migration["id"] for migration in migrations],
         "background_migrations": {"total": pending},
         "safe_to_upgrade": not migrations and not pending and not down,
         "reasons": [],

@@ -41,13 +41,16 @@ def migration(
     }
 
 
-def status(*migrations: dict[str, t.Any], at: int = 0) -> dict[str, t.Any]:
+def status(*migrations: dict[str, t.Any], at: int = 0, ignored: t.Collection[str] = ()) -> dict[str, t.Any]:
     """What bbm_status says with state: [unfinished]."""
     by_state: dict[str, list[str]] = {}
     for row in migrations:
         by_state.setdefault(row["state"], []).append(row["id"])
+    unfinished = [row["id"] for row in migrations if row["state"] not in DONE]
     return {
         "by_state": by_state,
+        "unfinished": unfinished,
+        "blocking": [name for name in unfinished if name not in ignored],
         "migrations": [row for row in migrations if row["state"] not in DONE],
         "gitlab_version": "16.3.9-ee",
         "read_at": (NOW + timedelta(seconds=at)).strftime("%Y-%m-%dT%H:%M:%SZ"),
@@ -112,6 +115,15 @@ def test_a_row_that_is_deleted_is_not_waited_for() -> None:
 def test_one_that_is_queued_meanwhile_is_waited_for() -> None:
     waiting, _lines = follow(Limits(), (0, status(migration())), (30, status(migration(), migration("main_2"))))
     assert waiting.left() == ["main_1", "main_2"]
+
+
+def test_what_can_be_ignored_is_not_waited_for() -> None:
+    failed = migration("main_2", "failed", stalled=True)
+    waiting, _lines = follow(Limits(stall_timeout=60), (0, status(migration(), failed, ignored=["main_2"])))
+    assert (waiting.left(), waiting.failure(NOW)) == (["main_1"], None)
+    for seconds in (30, 120):
+        waiting.observe(status(migration(state="finished"), failed, ignored=["main_2"]), seconds)
+    assert (waiting.reached(), waiting.failure(NOW), waiting.to_result()["stuck"]) == (True, None, [])
 
 
 @pytest.mark.parametrize(("at_most", "reached"), [(0, False), (1, False), (2, True), (3, True)])
