@@ -171,7 +171,10 @@ class Jobs:
         self._root = root
 
     def find(self, name: str) -> Job | None:
-        """Return the job of that name, or None when there is none whose result has not been collected."""
+        """Return the job of that name, or None when there is none whose result has not been collected.
+
+        :raises GitLabError: something runs under that name, and what it is cannot be read.
+        """
         return self._load(name, self._directory(name))
 
     def start(self, name: str, argv: t.Sequence[str], cwd: str | None = None, note: t.Any = None) -> Job:
@@ -188,6 +191,9 @@ class Jobs:
                     return present
                 raise _occupied(present)
             try:
+                if os.path.isdir(directory):
+                    # A disk lost what was written there: nothing can be taken in from it.
+                    self._put_aside(name, directory, time.time())
                 self._lay_out(directory, {"argv": list(argv), "cwd": cwd, "note": note, "started_at": time.time()})
             except OSError as error:
                 raise _not_writable(directory, error) from error
@@ -203,12 +209,17 @@ class Jobs:
             job = self.find(name)
             if job is None or job.status == RUNNING:
                 raise NotOverError(f"The job {name} is not over.", None)
-            archive = f"{self._root}/{ARCHIVE}"
-            os.makedirs(archive, 0o700, exist_ok=True)
-            target = f"{archive}/{name}.{time.strftime('%Y%m%dT%H%M%S', time.gmtime(job.started_at))}.{time.time_ns()}"
-            os.rename(job.directory, target)
-            self._forget_oldest(archive, name)
+            target = self._put_aside(name, job.directory, job.started_at)
         return dataclasses.replace(job, directory=target)
+
+    def _put_aside(self, name: str, directory: str, moment: float) -> str:
+        """Move a directory to the archive, under a name with a time of its own, and return its path there."""
+        archive = f"{self._root}/{ARCHIVE}"
+        os.makedirs(archive, 0o700, exist_ok=True)
+        target = f"{archive}/{name}.{time.strftime('%Y%m%dT%H%M%S', time.gmtime(moment))}.{time.time_ns()}"
+        os.rename(directory, target)
+        self._forget_oldest(archive, name)
+        return target
 
     def _directory(self, name: str) -> str:
         if not _NAME.match(name) or name == ARCHIVE:
@@ -236,13 +247,15 @@ class Jobs:
             os.close(descriptor)
 
     def _lay_out(self, directory: str, description: dict[str, t.Any]) -> None:
-        # A directory under its final name is complete.
+        # A directory under its final name is complete, also after a power loss.
         new = f"{self._root}/.{os.path.basename(directory)}.new"
         shutil.rmtree(new, ignore_errors=True)
         os.mkdir(new, 0o700)
         _write(f"{new}/run", SUPERVISOR)
         _write(f"{new}/job.json", json.dumps(description))
+        _sync_directory(new)
         os.rename(new, directory)
+        _sync_directory(self._root)
 
     def _launch(self, name: str, directory: str, argv: t.Sequence[str], cwd: str | None) -> None:
         script = f"{directory}/run"
@@ -277,13 +290,17 @@ class Jobs:
             time.sleep(0.02)
 
     def _load(self, name: str, directory: str) -> Job | None:
-        text = _read(f"{directory}/job.json")
-        if not text:
-            return None
-        description = json.loads(text)
+        description = _describe(directory)
+        if description is None:
+            if not any(map(_is_alive, _processes(directory))):
+                return None
+            # Another run may have begun it between the two looks.
+            description = _describe(directory)
+            if description is None:
+                raise _unreadable(name, directory)
         ended = parse_status(_read(f"{directory}/status"))
         if ended is None:
-            processes = [_read(f"{directory}/{file}") for file in ("supervisor", "command")]
+            processes = _processes(directory)
             young = not any(processes) and time.time() - description["started_at"] < START_SECONDS
             alive = young or any(_is_alive(line) for line in processes)
             # It may have ended between the two looks.
@@ -306,6 +323,20 @@ class Jobs:
         mine = sorted(entry for entry in os.listdir(archive) if entry.rsplit(".", 2)[0] == name)
         for entry in mine[:-KEPT_ENDED_JOBS]:
             shutil.rmtree(f"{archive}/{entry}")
+
+
+def _describe(directory: str) -> dict[str, t.Any] | None:
+    """Return the content of C(job.json), None where it is empty, torn or not there."""
+    try:
+        description = json.loads(_read(f"{directory}/job.json"))
+    except ValueError:
+        return None
+    complete = isinstance(description, dict) and {"argv", "note", "started_at"} <= set(description)
+    return description if complete else None
+
+
+def _processes(directory: str) -> list[str]:
+    return [_read(f"{directory}/{file}") for file in ("supervisor", "command")]
 
 
 def _is_alive(line: str) -> bool:
@@ -332,6 +363,17 @@ def _write(path: str, text: str) -> None:
     descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_directory(path: str) -> None:
+    # A name is on the disk only when its directory is: https://man7.org/linux/man-pages/man2/fsync.2.html
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _occupied(present: Job) -> GitLabError:
@@ -348,6 +390,15 @@ def _occupied(present: Job) -> GitLabError:
         f"Run again; if this persists, look into {present.directory} and remove it.",
         job=present.name,
         log=present.log,
+    )
+
+
+def _unreadable(name: str, directory: str) -> GitLabError:
+    return GitLabError(
+        f"A command runs on this host as {name}, and {directory}/job.json, which says what it is, cannot be read.",
+        f"Wait until it ends (its output: {directory}/log), then run this again.",
+        job=name,
+        log=f"{directory}/log",
     )
 
 

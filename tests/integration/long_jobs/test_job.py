@@ -197,6 +197,46 @@ def test_a_process_that_got_the_number_later_is_not_taken_for_the_job(jobs: Jobs
     assert not look(job).running
 
 
+@pytest.mark.parametrize("torn", ["", '{"argv": ["db:mi', "[]", None])
+def test_what_a_power_loss_left_of_a_job_is_put_aside(jobs: Jobs, tmp_path: Path, torn: str | None) -> None:
+    directory = tmp_path / "jobs" / "migrate"
+    directory.mkdir(parents=True)
+    if torn is not None:
+        (directory / "job.json").write_text(torn)
+    assert jobs.find("migrate") is None
+    jobs.start("migrate", ["true"], note={"seen": 1})
+    assert over(jobs, "migrate").note == {"seen": 1}
+    (archived,) = (tmp_path / "jobs" / "archive").iterdir()
+    assert archived.name.startswith("migrate.")
+    assert (archived / "job.json").exists() == (torn is not None)
+
+
+def test_a_running_command_whose_description_is_lost_is_left_alone(jobs: Jobs) -> None:
+    job = jobs.start("migrate", ["sleep", "30"])
+    Path(job.directory, "job.json").write_text("")
+    with pytest.raises(GitLabError, match=r"runs on this host as migrate.*/jobs/migrate/job.json.*Wait until it ends"):
+        jobs.start("migrate", ["sleep", "30"])
+    os.killpg(pid_of(job, "supervisor"), signal.SIGTERM)
+    wait_until(lambda: Path(job.directory, "status").exists())
+    assert jobs.find("migrate") is None
+
+
+def test_what_was_started_is_on_the_disk_before_it_runs(jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[str] = []
+    fsync = os.fsync
+
+    def note(descriptor: int) -> None:
+        path = os.readlink(f"/proc/self/fd/{descriptor}")
+        synced.append(path)
+        assert not os.path.exists(os.path.join(path, "migrate", "supervisor"))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", note)
+    root = os.path.dirname(jobs.start("migrate", ["true"]).directory)
+    new = f"{root}/.migrate.new"
+    assert synced == [f"{new}/run", f"{new}/job.json", new, root]
+
+
 def start_in_a_process_of_its_own(root: str, argv: list[str], barrier, answers) -> None:
     barrier.wait()
     answers.put(Jobs(Runner(), root).start("work", argv).started_at)
