@@ -118,8 +118,10 @@ class MigrateJob(OneJob):
         return bool(pending), [one.to_dict() for one in pending]
 
     def counts(self, job: Job) -> bool:
-        # A failure may have been mended since; a success stands in the rows.
-        return job.rc == 0 and job.argv == tuple(self._argv)
+        # A failure may have been mended since. A success stands in the rows, and tells nothing of a newer package's.
+        if job.rc != 0 or job.argv != tuple(self._argv):
+            return False
+        return not wanted(self._read(), self._skip_post_deployment)
 
     def conclude(self, job: Job | None, note: t.Any) -> None:
         migrations = self._read()

@@ -4,17 +4,22 @@
 
 from __future__ import annotations
 
+import typing as t
+from types import SimpleNamespace
+
 import pytest
 
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._db_migrate import (
     CONFIGURE,
     MIGRATE,
+    MigrateJob,
     applied,
     command,
     count,
     wanted,
 )
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._gitlab import Installation
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._job import ENDED, Job
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._reconfigure import updated_resources
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._schema_migrations import (
     DOWN,
@@ -68,6 +73,27 @@ def test_a_log_without_databases_is_about_the_first() -> None:
 def test_what_is_to_be_brought_up(skip: bool, expected: list[str]) -> None:
     migrations = [migration(A), migration(B, kind=POST_DEPLOYMENT), migration(C, UP), migration("1", NO_FILE, None)]
     assert [one.version for one in wanted(migrations, skip)] == expected
+
+
+@pytest.mark.parametrize(
+    ("rc", "skip", "now", "expected"),
+    [
+        (0, False, [migration(A, UP)], True),
+        # A newer package has come since.
+        (0, False, [migration(A, UP), migration(B)], False),
+        (0, True, [migration(A, UP), migration(B, kind=POST_DEPLOYMENT)], True),
+        (1, False, [migration(A, UP)], False),
+    ],
+)
+def test_a_success_that_nobody_watched_counts_while_nothing_is_down(
+    monkeypatch: pytest.MonkeyPatch, rc: int, skip: bool, now: list[Migration], expected: bool
+) -> None:
+    monkeypatch.setattr(MigrateJob, "_read", lambda _self: now)
+    installation = Installation.create("omnibus")
+    instance = t.cast("t.Any", SimpleNamespace(installation=installation))
+    work = MigrateJob(instance, t.cast("t.Any", None), {}, MIGRATE, skip, False)
+    job = Job("db_migrate", tuple(command(installation, MIGRATE, skip)), "/jobs/x", ENDED, 1.0, rc=rc)
+    assert work.counts(job) is expected
 
 
 def test_databases_without_any_are_counted_too() -> None:
