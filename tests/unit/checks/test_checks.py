@@ -97,7 +97,11 @@ def test_a_good_collection_passes(tmp_path: Path) -> None:
                 "more.yml:2: backup_yes decides without | bool",
                 id=condition,
             )
-            for condition in ("when: backup_yes", "when: x and not backup_yes", "name: \"{{ 'a' if backup_yes else 'b' }}\"")
+            for condition in (
+                "when: backup_yes",
+                "when: x and not backup_yes",
+                "name: \"{{ 'a' if backup_yes else 'b' }}\"",
+            )
         ),
     ],
 )

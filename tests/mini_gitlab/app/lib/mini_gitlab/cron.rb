@@ -37,7 +37,8 @@ module MiniGitlab
     def cycle_and_sleep
       WORKERS.each { |name| guarded(name) { name.constantize.new.perform } }
       guarded('BackgroundMigrationWorker') { SidekiqMessages.new.work }
-      sleep(@seconds)
+      # The exception can come while something is cleaned up that swallows it.
+      sleep(@seconds) unless @stopping
     end
 
     # Whatever happens in a job or to the database, the next cycle comes.
