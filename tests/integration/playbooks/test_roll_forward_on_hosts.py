@@ -61,10 +61,10 @@ def test_what_the_migrations_queue_is_left_to_sidekiq_and_stops_nobody_again(fle
 
 
 def test_settings_that_a_killed_run_left_changed_are_put_back(fleet: Instances) -> None:
-    flag = "execute_batched_migrations_on_schedule"
-    changed = fleet.run(HOST, "bbm_settings", **{flag: False}, remember=True)
+    off: dict[str, t.Any] = {"execute_batched_migrations_on_schedule": False}
+    changed = fleet.run(HOST, "bbm_settings", remember=True, **off)
     assert changed["changed"], changed
     roll_forward(fleet)
-    found = fleet.run(HOST, "bbm_settings", check=True, **{flag: False})
+    found = fleet.run(HOST, "bbm_settings", check=True, **off)
     assert found["former"] == changed["former"]
     assert fleet.sh(HOST, "find /var/lib/gitlab_fleet_upgrade -maxdepth 1 -name '*.json'") == ""
