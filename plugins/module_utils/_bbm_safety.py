@@ -38,13 +38,14 @@ def unsafe_reasons(
     background: t.Mapping[str, int] | None,
     unproven: t.Sequence[BatchedMigration],
     standbys: t.Sequence[str],
-    schema_down: t.Mapping[str, t.Sequence[str]],
+    schema_down: t.Mapping[str, t.Sequence[str] | None],
 ) -> list[str]:
     """Say what keeps the instance from being upgraded; nothing only if everything is proven.
 
     ``background`` are the pending non-batched migrations by class, None if a database could not tell them.
     ``unproven`` are finished migrations of which nothing shows that they ran, ``standbys`` the databases that answered
-    from a standby, ``schema_down`` the versions of the installed code's schema migrations that are down, by database.
+    from a standby, ``schema_down`` the versions of the installed code's schema migrations that are down, by database,
+    None where there were no files to compare with.
     """
     unfinished: dict[str, list[BatchedMigration]] = {}
     for migration in blocking(version, migrations):
@@ -70,6 +71,12 @@ def unsafe_reasons(
         for name in standbys
     ]
     reasons += [_down(name, versions) for name, versions in schema_down.items() if versions]
+    not_compared = [name for name, versions in schema_down.items() if versions is None]
+    if not_compared:
+        reasons.append(
+            f"whether schema migrations of {', '.join(not_compared)} are down was not asked: GitLab's code, with the files to"
+            " compare, is not on the host that was asked; run this, or db_migrate_status, on the deploy node"
+        )
     return reasons
 
 

@@ -160,7 +160,7 @@ def status(
         background if all("background" in reading.answers for reading in readings) else None,
         unproven,
         [reading.database.name for reading in readings if reading.answers["server"]["standby"]],
-        {reading.database.name: reading.answers.get("schema_down") or [] for reading in readings},
+        {reading.database.name: reading.answers.get("schema_down") for reading in readings},
     )
     if rolling_back:
         reasons.insert(0, _rolling_back.text(rolling_back))

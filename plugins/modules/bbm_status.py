@@ -122,7 +122,7 @@ databases:
     schema_migrations_down:
       description:
         - The versions of the installed code's schema migrations that are down, without their names; M(gitlab_fleet.upgrade.db_migrate_status) tells more.
-        - Null if GitLab's code is not on the host that was asked, so that nothing can be said.
+        - Null if GitLab's code is not on the host that was asked, so that nothing can be said; that is one of RV(reasons).
       type: list
       elements: str
       sample: ['20210707210916']
@@ -394,7 +394,8 @@ background_migrations:
 safe_to_upgrade:
   description:
     - Whether it is proven that nothing blocks an upgrade. What could not be read counts as blocking.
-    - Schema migrations count where their files are on the host that was asked; see RV(databases[].schema_migrations_down).
+    - Where GitLab's code is not on the host that was asked, as when the controller asks an external database, nobody can say whether
+      schema migrations are down, so that this is never true; see RV(databases[].schema_migrations_down).
   type: bool
   returned: success
   sample: false

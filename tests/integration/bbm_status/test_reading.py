@@ -82,6 +82,11 @@ def by_network(cluster: Cluster, dbname: str, version: str, files: str = "") -> 
     return status(version, [Reading(topology_from_option({"main": dbname}).databases[0], answers)], Selection())
 
 
+def known_reasons(result: Result) -> list[str]:
+    """Those that are not about GitLab's own files, which are not here."""
+    return [reason for reason in result["reasons"] if "was not asked" not in reason]
+
+
 def timeless(result: Result) -> Result:
     return {name: value for name, value in result.items() if name != "read_at"}
 
@@ -127,7 +132,8 @@ def test_schema_migrations_that_are_down_are_found_from_the_files(
         + "INSERT INTO schema_migrations VALUES ('20210617022324'), ('20991231235959');"
     )
     here = host((14, 9))
-    assert here.status({"main": dbname})["databases"][0]["schema_migrations_down"] is None
+    unknown = here.status({"main": dbname})
+    assert (unknown["databases"][0]["schema_migrations_down"], unknown["safe_to_upgrade"]) == (None, False)
     for name in (
         "migrate/20210617022324_up.rb",
         "post_migrate/20210709024048_down.rb",
@@ -202,7 +208,7 @@ def test_the_flat_configuration_of_old_versions(cluster: Cluster, host: t.Callab
     dbname = cluster.create(tables((14, 0)))
     here = host((14, 0))
     here.configure(f"production:\n  adapter: postgresql\n  database: {dbname}\n  host: '/x'\n")
-    assert here.status()["safe_to_upgrade"] is True
+    assert known_reasons(here.status()) == []
 
 
 @pytest.mark.parametrize(
@@ -301,7 +307,7 @@ def test_finished_without_a_job_is_suspected_only_where_the_defect_was(
     assert result["unproven"] == ["main_1"]
     assert "the cure is the upgrade to 18.10 or later" in result["reasons"][0]
     cluster.run(dbname, "INSERT INTO schema_migrations VALUES ('20260302103000')")
-    assert here.status({"main": dbname})["safe_to_upgrade"] is True
+    assert known_reasons(here.status({"main": dbname})) == []
 
 
 def test_a_session_that_works_on_the_table_is_seen(cluster: Cluster, host: t.Callable[[Version], Host]) -> None:
@@ -396,7 +402,7 @@ def test_finished_migrations_cost_nothing(cluster: Cluster, host: t.Callable[[Ve
         " max_value, batch_size, sub_batch_size, status) SELECT now(), now(), 1, n, n, 1, 1, 3 FROM generate_series(1, 1000) AS n;"
     )
     before = scans(cluster, dbname)
-    assert host(version).status({"main": dbname})["safe_to_upgrade"] is True
+    assert known_reasons(host(version).status({"main": dbname})) == []
     assert scans(cluster, dbname) == before
 
 

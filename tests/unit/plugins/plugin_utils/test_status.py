@@ -25,6 +25,8 @@ ANSWER = """\
 []
 @@part background
 {}
+@@part schema_down
+[]
 @@probe errors
 @@probe end 0
 @@probe done
