@@ -82,7 +82,9 @@ class ActionModule(ActionBase):
             if failure:
                 return dict(result, failed=True, msg=failure)
             status = self._next_status(query, options, limits)
-            if status.get("failed") or status.get("unreachable"):
+            if status.get("failed"):
+                # Whether it has been reached meanwhile is not known.
+                del result["reached"]
                 return {**result, **status}
 
     def _next_status(self, query: Result, options: Result, limits: Limits) -> Result:
@@ -94,9 +96,10 @@ class ActionModule(ActionBase):
             try:
                 status = read_status(self, self._variables, query)
             except AnsibleConnectionFailure as error:
-                status = {"unreachable": True, "msg": str(error)}
+                # Not unreachable: Ansible runs rescue and always for failures only.
+                status = {"failed": True, "msg": str(error)}
                 self._forget_connection()
-            if not status.get("failed") and not status.get("unreachable"):
+            if not status.get("failed"):
                 if failures:
                     self._show("answers again")
                 return status

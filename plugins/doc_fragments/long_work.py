@@ -38,6 +38,7 @@ options:
     description:
       - How many times in a row the connection to the host may fail while the work is running, before the task gives up waiting.
       - Between two tries O(poll_interval) seconds pass, from the third on twice as many each time, up to one minute.
+      - Then the task has failed, so that C(rescue) and C(always) run. Only a host that cannot be reached at the start is unreachable.
     type: int
     default: 30
   wait:

@@ -87,8 +87,8 @@ options:
   max_connection_failures:
     description:
       - How many times in a row the instance may not answer, because the connection is lost or the database restarts, before it is
-        given up.
-      - This does not hold for the first time.
+        given up and the task has failed, so that C(rescue) and C(always) run.
+      - This does not hold for the first time: a host that cannot be reached then is unreachable.
     type: int
     default: 10
 notes:
@@ -161,7 +161,7 @@ stuck:
 reached:
   description: Whether what was waited for has happened. Can be false in check mode and on failure.
   type: bool
-  returned: when the instance was read
+  returned: when the instance was read, except when it did not answer any more in the end
   sample: true
 elapsed_seconds:
   description: How long it waited.

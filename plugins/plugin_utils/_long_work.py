@@ -18,6 +18,7 @@ from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._errors import GitLabError
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._job_poll import Look, look_command, parse_look
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._long_work import (
     STEP_SECONDS,
@@ -57,7 +58,10 @@ class LongWorkAction(ActionBase):
             # Ansible polls by itself then; the module waits on the host.
             result.update(self._call_module(arguments, wrap_async=True))
             return result
-        result.update(self._steps(arguments))
+        try:
+            result.update(self._steps(arguments))
+        except GitLabError as error:
+            result.update(error.to_result(), failed=True, changed=False)
         return result
 
     def make_lines(self, memory: t.Mapping[str, t.Any]) -> LogLines | None:
@@ -77,22 +81,24 @@ class LongWorkAction(ActionBase):
     def reach(self, ask: t.Callable[[], Answer]) -> Answer:
         """Return what ``ask`` returns; while the host cannot be reached, wait and try again.
 
-        :raises AnsibleConnectionFailure: C(max_connection_failures) tries in a row have failed.
+        :raises GitLabError: C(max_connection_failures) tries in a row have failed. That is a failure, and not a host that
+            is unreachable: Ansible runs C(rescue) and C(always), which start other nodes again, for failures only.
         """
         while True:
             try:
                 answer = ask()
             except AnsibleConnectionFailure as error:
                 self._failures += 1
+                # Also before giving up: Ansible would still want to remove the folder for modules from the host.
+                self._forget_connection()
                 limit = self._options["max_connection_failures"]
                 if self._failures > limit:
-                    raise AnsibleConnectionFailure(
-                        f"The host could not be reached {self._failures} times in a row while work was running there. The work"
-                        f" goes on; run the same task again to wait for it. {error}"
+                    raise GitLabError(
+                        f"The host could not be reached {self._failures} times in a row while work was running there. {error}",
+                        "The work goes on; run the same task again to wait for it.",
                     ) from error
                 pause = min(LONGEST_PAUSE, self._options["poll_interval"] * 2 ** max(0, self._failures - 2))
                 self.line(f"connection lost, the work goes on; next try in {pause} s ({self._failures} of {limit})")
-                self._forget_connection()
                 time.sleep(pause)
             else:
                 if self._failures:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import typing as t
 from pathlib import Path
@@ -80,6 +81,26 @@ def test_a_pulled_cable_is_survived(host: Host, tmp_path: Path) -> None:
         text = output.read_text()
     assert process.returncode == 0, text
     assert "connected again" in text
+    ran_once(host, migration)
+
+
+def test_a_host_that_stays_away_is_a_failure_and_the_next_run_ends_right(host: Host, tmp_path: Path) -> None:
+    migration = host.add("SlowJob", "taggings", "id", SECONDS)
+    with playbook(host, tmp_path, migration=f"main_{migration}", max_connection_failures=1) as (process, output):
+        host.wait_until(lambda: working(host))
+        host.sh("mv /usr/sbin/sshd /root/sshd; pkill -KILL sshd")
+        try:
+            host.wait_until(lambda: process.poll() is not None)
+        finally:
+            host.sh("mv /root/sshd /usr/sbin/sshd")
+        text = output.read_text()
+    assert process.returncode == 2, text
+    assert "could not be reached 2 times in a row" in text
+    # An unreachable host would have neither rescue nor always.
+    assert re.search(r"unreachable=0 +failed=1 ", text), text
+    host.fleet.await_ready(host.name)
+    result = host.run(migration=f"main_{migration}", poll_interval=1)
+    assert not result["failed"], result
     ran_once(host, migration)
 
 

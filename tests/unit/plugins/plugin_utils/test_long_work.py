@@ -12,6 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 from ansible.errors import AnsibleConnectionFailure
+from ansible.plugins.action import ActionBase
 
 from ansible_collections.gitlab_fleet.upgrade.plugins.plugin_utils._log_lines import MigrationLines
 from ansible_collections.gitlab_fleet.upgrade.plugins.plugin_utils._long_work import LongWorkAction
@@ -123,11 +124,20 @@ def test_lost_connections_are_waited_out_with_growing_pauses(clock: list[float])
     assert action._connection._shell.tmpdir is None
 
 
-def test_there_is_a_limit_to_lost_connections(clock: list[float]) -> None:
-    action = Action([step()], [LOST] * 4)
-    with pytest.raises(AnsibleConnectionFailure, match="4 times in a row"):
-        action._steps({})
-    assert clock[0] == 5 + 5 + 10
+@pytest.mark.parametrize(("limit", "seconds"), [(3, 5 + 5 + 10), (0, 0)])
+def test_past_the_limit_of_lost_connections_the_task_has_failed(
+    clock: list[float], monkeypatch: pytest.MonkeyPatch, limit: int, seconds: int
+) -> None:
+    monkeypatch.setattr(ActionBase, "run", lambda *_arguments: {})
+    action = Action([step()], [LOST] * (limit + 1), max_connection_failures=limit)
+    result = action.run(task_vars={"inventory_hostname": "acme-1"})
+    # rescue and always do not run for what is unreachable.
+    assert (result["failed"], "unreachable" in result) == (True, False)
+    assert f"could not be reached {limit + 1} times in a row" in result["msg"]
+    assert "run the same task again" in result["msg"]
+    # Else the task would end with the attempt to remove the folder for modules from the host.
+    assert action._connection._shell.tmpdir is None
+    assert clock[0] == seconds
 
 
 def test_a_host_that_is_not_there_at_first_is_unreachable_at_once(clock: list[float]) -> None:
