@@ -146,6 +146,10 @@ def systemd_carrier(
 
     A unit inherits nothing from the caller. At shutdown systemd sends SIGTERM to all of its processes (KillMode
     control-group), which lets GitLab give its batch back.
+
+    The service manager puts variables into a unit's arguments; C($$) is a C($) to it. The option of systemd-run against
+    that (C(--expand-environment=no)) came with systemd 254 only:
+    https://www.freedesktop.org/software/systemd/man/systemd.service.html#Command%20lines
     """
     command = [
         "systemd-run",
@@ -156,7 +160,7 @@ def systemd_carrier(
     if cwd:
         command.append(f"--property=WorkingDirectory={cwd}")
     command += [f"--setenv={name}={value}" for name, value in sorted(environment.items())]
-    return [*command, "/bin/sh", script, *argv]
+    return [*command, *(word.replace("$", "$$") for word in ("/bin/sh", script, *argv))]
 
 
 class NotOverError(GitLabError):

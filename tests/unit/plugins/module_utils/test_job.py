@@ -71,6 +71,13 @@ def test_a_unit_gets_its_folder_and_environment_by_name() -> None:
     ]
 
 
+@given(word=st.text(alphabet="${}aA_ "))
+def test_a_unit_finds_no_variable_in_an_argument(word: str) -> None:
+    given_to_systemd = systemd_carrier("/jobs/x/run", [word], "gfu-x-1", None, {})[-1]
+    assert "$" not in given_to_systemd.replace("$$", "")
+    assert given_to_systemd.replace("$$", "$") == word
+
+
 def test_a_tail_begins_with_a_whole_line(tmp_path: Path) -> None:
     file = tmp_path / "log"
     file.write_text("first\nsecond\nthird\n")
