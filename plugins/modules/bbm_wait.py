@@ -88,7 +88,7 @@ options:
     description:
       - How many times in a row the instance may not answer, because the connection is lost or the database restarts, before it is
         given up and the task has failed, so that C(rescue) and C(always) run.
-      - This does not hold for the first time: a host that cannot be reached then is unreachable.
+      - This does not hold for the first time. A host that cannot be reached then is unreachable.
     type: int
     default: 10
 notes:
