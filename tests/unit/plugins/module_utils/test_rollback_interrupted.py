@@ -155,6 +155,9 @@ def _flatten(task: dict[str, t.Any], outer: tuple[str, ...]) -> t.Iterator[Task]
         for inner in task["block"]:
             yield from _flatten(inner, conditions)
         return
+    if task.get("ansible.builtin.include_role", {}).get("tasks_from") == "unanswered":
+        # Both nodes answer here; where one is lost the run ends as at any other failure.
+        return
     yield Task(task["name"], conditions, task.get("ansible.builtin.set_fact", {}))
     included = task.get("ansible.builtin.include_tasks", {}).get("file")
     if included in ("begin.yml", "restore.yml", "packages.yml"):
