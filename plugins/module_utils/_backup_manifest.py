@@ -89,6 +89,8 @@ class DatabaseDump:
     rows: t.Mapping[str, int]
     schema_migrations: int
     newest_schema_migration: str | None
+    # Those schema migrations; None in a manifest that does not have them.
+    versions: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -283,7 +285,7 @@ def _manifest(data: t.Mapping[str, t.Any]) -> Manifest:
             dict(data["gitlab"], package=data["gitlab"]["package"] and _read(Package, data["gitlab"]["package"])),
         ),
         postgresql=_read(PostgreSQL, data["postgresql"]),
-        databases=tuple(_read(DatabaseDump, one) for one in data["databases"]),
+        databases=tuple(_dump(one) for one in data["databases"]),
         parts=tuple(_read(Part, one) for one in data["parts"]),
         skipped=tuple(data["skipped"]),
         secrets=dict(data["secrets"]),
@@ -294,6 +296,11 @@ def _manifest(data: t.Mapping[str, t.Any]) -> Manifest:
         proved_by_restore=proof and _read(Proof, proof),
         copies=tuple(_read(Copy, one) for one in data["copies"]),
     )
+
+
+def _dump(data: t.Mapping[str, t.Any]) -> DatabaseDump:
+    versions = data.get("versions")
+    return _read(DatabaseDump, dict(data, versions=None if versions is None else tuple(versions)))
 
 
 _Record = t.TypeVar("_Record")

@@ -267,6 +267,7 @@ class VerifyJob(OneJob):
                     dump.rows,
                     len(dump.schema_migrations),
                     max(dump.schema_migrations, default=None),
+                    dump.schema_migrations,
                 )
 
     def _postgresql(self, contents: Contents) -> _backup_manifest.PostgreSQL:

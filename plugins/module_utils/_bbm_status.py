@@ -10,7 +10,6 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass
 
-from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils import _rolling_back
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._bbm import (
     STATES,
     BatchedMigration,
@@ -45,6 +44,7 @@ from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._version impo
 if t.TYPE_CHECKING:
     from datetime import datetime
 
+    from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._rolling_back import Rollback
     from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._topology import Database, Topology
 
 # A choice of the option state that stands for all that block an upgrade.
@@ -129,12 +129,12 @@ def status(
     version: str | None,
     readings: t.Sequence[Reading],
     selection: Selection,
-    rolling_back: str | None = None,
+    rolling_back: Rollback | None = None,
 ) -> dict[str, t.Any]:
     """Return the result of C(bbm_status), without C(commands).
 
     ``version`` is the content of the VERSION file, None where only the database could be asked; ``readings`` are all databases of the instance, main first;
-    ``rolling_back`` is the backup that the instance is being rolled back to.
+    ``rolling_back`` is the rollback that is under way.
 
     :raises GitLabError: a database has no batched background migrations, or a selected one does not exist.
     """
@@ -144,7 +144,7 @@ def status(
             dbname = reading.database.dbname
             raise GitLabError(f"The database {dbname} answered only in part.", "Try again.", database=dbname)
         if "migrations" not in reading.answers:
-            raise _rolling_back.error(rolling_back) if rolling_back else no_table(reading.database.dbname)
+            raise rolling_back.error() if rolling_back else no_table(reading.database.dbname)
     scheduler = read_scheduler(release, readings[0].answers)
     databases = [_InDatabase(reading, scheduler) for reading in readings]
     everything = [migration for database in databases for migration in database.migrations]
@@ -163,7 +163,7 @@ def status(
         {reading.database.name: reading.answers.get("schema_down") for reading in readings},
     )
     if rolling_back:
-        reasons.insert(0, _rolling_back.text(rolling_back))
+        reasons.insert(0, rolling_back.text)
     by_state: dict[str, list[str]] = {}
     for migration in everything:
         by_state.setdefault(migration.state, []).append(migration.id)
@@ -179,7 +179,7 @@ def status(
         ],
         "unfinished": [migration.id for migration in everything if not migration.done],
         "blocking": [migration.id for migration in blocking(release, everything)],
-        "rolling_back": rolling_back,
+        "rolling_back": rolling_back and rolling_back.backup,
         "unproven": [migration.id for migration in unproven],
         "by_state": by_state,
         "scheduler": scheduler.to_result(),

@@ -109,8 +109,8 @@ class Answer:
     version: str
     topology: Topology
     parts: t.Mapping[str, t.Mapping[str, t.Any]]
-    # The backup that the instance is being rolled back to.
-    rolling_back: str | None
+    # The rollback that is under way.
+    rolling_back: _rolling_back.Rollback | None
     # The commands that asked.
     commands: list[list[str]]
 
@@ -204,7 +204,7 @@ def _file(section: _Section | None, path: str) -> str:
     return section.text
 
 
-def _rollback_target(section: _Section | None) -> str | None:
+def _rollback_target(section: _Section | None) -> _rolling_back.Rollback | None:
     if section is None:
         return None
     return _rolling_back.target(parse_record(_file(section, _rolling_back.PATH), _rolling_back.PATH))

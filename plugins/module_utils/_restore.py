@@ -21,6 +21,7 @@ from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils import (
     _restore_parts,
     _restore_place,
     _rollback_loss,
+    _rolling_back,
 )
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._backup_manifest import refusals, same_version
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._errors import GitLabError
@@ -33,7 +34,6 @@ from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._rollback_rea
     free_bytes,
     read_schema,
 )
-from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._rolling_back import RECORD
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._state import (
     STATE_DIRECTORY,
     read_record,
@@ -149,11 +149,16 @@ class RestoreJob(OneJob):
             removed = remove_stale_lock(self._instance.installation)
             if removed:
                 self.notes.append(f"The lock of a restore whose process is gone was removed: {removed}.")
-            self._write_record(None)
+            write_record(
+                _rolling_back.RECORD, _rolling_back.restore(read_record(_rolling_back.RECORD), *self._recorded)
+            )
         return True, None
 
     def _is_finished(self) -> bool:
-        return is_finished(read_record(RECORD), self._manifest, self._choice.database_only)
+        """Return whether this was restored to its end, and is still there: databases can have been emptied since."""
+        return is_finished(read_record(_rolling_back.RECORD), self._manifest, self._choice.database_only) and all(
+            read_schema(session, self._manifest, ()).rows for session in self._instance.sessions()
+        )
 
     def _check_way(self) -> None:
         """Check that GitLab will read the archive that was verified, and as much of it as is asked for, by a way that can carry it."""
@@ -163,6 +168,7 @@ class RestoreJob(OneJob):
         for problem in (
             _restore_place.problem(place, self._manifest.archive.path),
             _restore_parts.problem(self._manifest, self._choice.database_only),
+            _rolling_back.half_restored(read_record(_rolling_back.RECORD), self._choice.database_only),
             _direct_connection.problem(
                 self._choice.direct, self._instance.version, connections, _direct_connection.RESTORE
             ),
@@ -170,14 +176,9 @@ class RestoreJob(OneJob):
             if problem:
                 raise GitLabError(*problem)
 
-    def _write_record(self, finished_at: float | None) -> None:
-        record = {
-            "backup": self._manifest.id,
-            "sha256": self._manifest.archive.sha256,
-            "database_only": self._choice.database_only,
-            "finished_at": finished_at,
-        }
-        write_record(RECORD, record)
+    @property
+    def _recorded(self) -> tuple[str, str, bool]:
+        return self._manifest.id, self._manifest.archive.sha256, self._choice.database_only
 
     def _check_databases(self) -> None:
         roles = {database.name: database.username for database in self._instance.topology.databases}
@@ -224,7 +225,9 @@ class RestoreJob(OneJob):
                 **self.result,
             )
         self._judge(job, log)
-        self._write_record(time.time())
+        write_record(
+            _rolling_back.RECORD, _rolling_back.finish(read_record(_rolling_back.RECORD), *self._recorded, time.time())
+        )
         self.result["restored"] = True
 
     def _judge(self, job: Job, log: _restore_log.Log) -> None:

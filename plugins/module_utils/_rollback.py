@@ -20,6 +20,7 @@ from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils import (
     _direct_connection,
     _restore_parts,
     _restore_place,
+    _rolling_back,
 )
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._backup_manifest import refusals, same_version
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._package import INSTALLED
@@ -51,8 +52,8 @@ SPACE_FACTOR_AGAIN = 2
 class Schema:
     """The schema migrations of one physical database.
 
-    ``rows`` is None where the table does not exist; ``beyond`` are versions newer than the backup's that the installed
-    code has no file of.
+    ``rows`` is None where the table does not exist; ``beyond`` are versions that neither the backup has nor the installed
+    code has a file of.
     """
 
     name: str
@@ -93,8 +94,7 @@ class Facts:
     # The sha256 of gitlab-secrets.json by node, None where there is none; and of the one in the configuration's archive.
     secrets: t.Mapping[str, str | None] = field(default_factory=dict)
     archived_secrets: str | None = None
-    # The record of a rollback or restore that began: {"backup", "sha256", "database_only", "unpacked", "finished_at"}.
-    record: t.Mapping[str, t.Any] | None = None
+    record: _rolling_back.Record | None = None
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ class Reason:
         return f"{self.text} {self.remedy}"
 
 
-def is_finished(record: t.Mapping[str, t.Any] | None, manifest: Manifest, database_only: bool = True) -> bool:
+def is_finished(record: _rolling_back.Record | None, manifest: Manifest, database_only: bool = True) -> bool:
     """Return whether a record says that this very backup was restored to its end.
 
     The databases alone are enough only where ``database_only`` asks for no more.
@@ -129,7 +129,7 @@ def is_finished(record: t.Mapping[str, t.Any] | None, manifest: Manifest, databa
     return database_only or not record.get("database_only")
 
 
-def is_begun(record: t.Mapping[str, t.Any] | None, manifest: Manifest) -> bool:
+def is_begun(record: _rolling_back.Record | None, manifest: Manifest) -> bool:
     """Return whether a record says that rolling back to this very backup has begun, and did not get to its end."""
     return bool(record and not record.get("finished_at") and record.get("sha256") == manifest.archive.sha256)
 
@@ -331,8 +331,11 @@ def _secrets(facts: Facts, options: Options) -> list[Reason]:
 
 
 def _parts(facts: Facts, options: Options) -> list[Reason]:
-    problem = _restore_parts.problem(facts.manifest, options.database_only)
-    return [Reason("parts", *problem)] if problem else []
+    problems = (
+        _restore_parts.problem(facts.manifest, options.database_only),
+        _rolling_back.half_restored(facts.record, options.database_only),
+    )
+    return [Reason("parts", *problem) for problem in problems if problem]
 
 
 def _space(facts: Facts, options: Options) -> list[Reason]:

@@ -27,7 +27,7 @@ from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._rollback imp
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._schema_migrations import VERSIONS
 
 if t.TYPE_CHECKING:
-    from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._backup_manifest import Manifest
+    from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._backup_manifest import DatabaseDump, Manifest
     from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._backup_store import Store
     from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._database import Session
 
@@ -104,12 +104,18 @@ def read_postgresql(session: Session) -> PostgreSQL:
     return PostgreSQL(major, packaged, files.kept, files.bundled)
 
 
+def _is_of(dump: DatabaseDump, version: str) -> bool:
+    """Whether a backup has a schema migration. A newer GitLab can bring ones with a lower number than the backup's newest."""
+    if dump.versions is None:
+        return version <= (dump.newest_schema_migration or "")
+    return version in dump.versions
+
+
 def read_schema(session: Session, manifest: Manifest, files: t.Collection[str]) -> Schema:
     """Return how the schema of a database stands to the installed code, whose migrations are ``files``, and to the backup."""
     versions: list[str] | None = session.read([VERSIONS]).get(VERSIONS.name)
     if versions is None:
         return Schema(session.name, session.dbname, None, None)
     dump = next((one for one in manifest.databases if one.dbname == session.dbname), None)
-    newest = (dump and dump.newest_schema_migration) or ""
-    beyond = tuple(version for version in versions if version > newest and version not in files)
+    beyond = tuple(version for version in versions if version not in files and not (dump and _is_of(dump, version)))
     return Schema(session.name, session.dbname, len(versions), versions[-1] if versions else None, beyond)

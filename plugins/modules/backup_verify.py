@@ -137,7 +137,7 @@ manifest:
       type: dict
       sample: {version: "12.6", major: 12}
     databases:
-      description: For each dump the rows by table, the number of the schema migrations, and the newest of them.
+      description: For each dump the rows by table, and the schema migrations with their number and the newest of them.
       type: list
       elements: dict
       sample:
@@ -146,8 +146,9 @@ manifest:
           dump: db/database.sql.gz
           dump_size: 512
           rows: {public.projects: 42}
-          schema_migrations: 812
+          schema_migrations: 2
           newest_schema_migration: "20210611100359"
+          versions: ["20210611042021", "20210611100359"]
     parts:
       description: The parts with the number of their files in the archive and their bytes.
       type: list

@@ -334,7 +334,7 @@ blocking:
 rolling_back:
   description:
     - The backup that the instance is being rolled back to, when a rollback began and did not get to its end; null when there is none.
-    - The databases can then be empty or half restored, and RV(safe_to_upgrade) is false.
+    - The databases can then be empty or half restored, or nodes have another version; RV(safe_to_upgrade) is false.
   type: str
   returned: success
   sample: null

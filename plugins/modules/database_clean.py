@@ -21,6 +21,9 @@ description:
     RV(databases[].kept).
   - It drops nothing while sessions of Puma or Sidekiq are connected, nor what the backup would not bring back. The backup must be verified, of the installed
     version and edition, and have a dump of every database that is not empty; C(gitlab-backup) must find its archive and be able to read it.
+  - Before it drops anything, it writes to C(/var/lib/gitlab_fleet_upgrade/restore.json) that a restore is to follow (not with O(install_type=source)). Until
+    M(gitlab_fleet.upgrade.gitlab_restore) has proved one, upgrading, migrating and backing up are refused. If you restore in another way, remove that
+    file afterwards.
   - Interrupted, it has dropped a part; run again, it drops the rest.
 extends_documentation_fragment:
   - gitlab_fleet.upgrade.instance
@@ -136,13 +139,14 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils import _database_clean as clean
-from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils import _restore_place
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils import _restore_place, _rolling_back
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._backup_store import Store
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._errors import GitLabError
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._gitlab import OMNIBUS
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._instance import Instance, argument_spec
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._job import RUNNING, Jobs
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._restore import RestoreJob
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._state import read_record, write_record
 
 if t.TYPE_CHECKING:
     from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._backup_manifest import Manifest
@@ -172,6 +176,14 @@ def objections(instance: Instance, manifest: Manifest, found: Found) -> list[tup
         *([misplaced] if misplaced else []),
         *((text, CONNECTED) for session, contents in found for text in clean.refusals(session.name, contents)),
     ]
+
+
+def record_beginning(instance: Instance, manifest: Manifest) -> None:
+    """Record that from now on the databases pass for nothing but the target of a restore, until gitlab_restore has proved one."""
+    # A self-compiled GitLab is restored by hand, where nothing would end the record.
+    if instance.installation.install_type == OMNIBUS:
+        record = _rolling_back.begin(read_record(_rolling_back.RECORD), manifest.id, manifest.archive.sha256)
+        write_record(_rolling_back.RECORD, record)
 
 
 def empty(session: Session, before: clean.Contents) -> clean.Contents:
@@ -217,6 +229,8 @@ def run(module: AnsibleModule) -> dict[str, t.Any]:
     if reasons and not module.check_mode:
         remedies = " ".join(dict.fromkeys(remedy for _text, remedy in against))
         raise GitLabError(f"Nothing was dropped. {' '.join(reasons)}", remedies, reasons=reasons)
+    if any(not contents.empty for _session, contents in found) and not module.check_mode:
+        record_beginning(instance, manifest)
     databases = []
     for session, before in found:
         after = before if module.check_mode or before.empty else empty(session, before)

@@ -25,7 +25,10 @@ description:
   - It does not restore through PgBouncer (port 6432 in C(database.yml)); name the primary with O(database_host) and O(database_port), or
     O(database_overrides), then.
   - That a restore has begun, and that it was proved, is written to C(/var/lib/gitlab_fleet_upgrade/restore.json). While that file says that it was
-    proved, this module does not restore the same backup again; the role P(gitlab_fleet.upgrade.rollback_restore#role) removes it at its end.
+    proved, and the databases are there, this module does not restore the same backup again.
+  - Upgrading, migrating and backing up are refused from the beginning until the restore is proved. Used alone, this module ends that itself. Where the role
+    P(gitlab_fleet.upgrade.rollback_restore#role) has begun, they are refused until the role has proved every node and removed the file.
+  - When a restore of everything did not get to its end, the databases alone are not restored after it, of no backup.
 extends_documentation_fragment:
   - gitlab_fleet.upgrade.instance
   - gitlab_fleet.upgrade.long_work

@@ -105,6 +105,18 @@ begun:
   type: bool
   returned: success
   sample: false
+record:
+  description: What is to be written to C(/var/lib/gitlab_fleet_upgrade/restore.json) before anything is changed.
+  type: dict
+  returned: success
+  sample:
+    backup: 1700535909_2023_11_21_14.0.12-ee
+    sha256: 5b1c6a3d9f9f4e1d6a4cf7a0a1a1f0b8d5a6c0f5cf2fd4c3f7d2b9f6a1e0c9d8
+    database_only: false
+    unpacked: false
+    files: false
+    rollback: true
+    finished_at: null
 rolling_back:
   description:
     - The backup that an earlier run has begun to roll back to, which can be another one than RV(backup); null when there is none.
@@ -147,7 +159,7 @@ postgresql:
   returned: success
   sample: null
 backup:
-  description: The manifest of the backup, without the rows of its tables.
+  description: The manifest of the backup, without the rows of its tables and the versions of its schema migrations.
   type: dict
   returned: success
   sample:
@@ -173,7 +185,7 @@ loss_text:
   returned: success
   sample: ["main projects: 2 rows more, 2 made since, 2 changed since, newest 2023-11-22T08:00:01Z"]
 schemas:
-  description: The schema migrations of each database. C(beyond) are those of a newer version than the installed code.
+  description: The schema migrations of each database. C(beyond) are those that neither the backup nor the installed code has.
   type: list
   elements: dict
   returned: success
@@ -280,15 +292,19 @@ def run(module: AnsibleModule) -> dict[str, t.Any]:
     state = _rollback.state(facts, options)
     reasons = _rollback.reasons(facts, options)
     loss = count_loss(instance, manifest) if params["count_rows"] and state == _rollback.ROLL_BACK else None
+    under_way = _rolling_back.target(facts.record)
     step = _rollback.postgresql_step(facts.postgresql, manifest.postgresql.major)
     described = manifest.to_dict()
     for database in described["databases"]:
-        del database["rows"]
+        del database["rows"], database["versions"]
     return {
         "changed": False,
         "state": state,
         "begun": _rollback.is_begun(facts.record, manifest),
-        "rolling_back": _rolling_back.target(facts.record),
+        "record": _rolling_back.begin(
+            facts.record, manifest.id, manifest.archive.sha256, options.database_only, rollback=True
+        ),
+        "rolling_back": under_way and under_way.backup,
         "possible": not reasons,
         "reasons": [asdict(reason) for reason in reasons],
         "steps": _rollback.steps(facts, options),

@@ -75,15 +75,19 @@ def test_the_databases_come_back_and_what_was_pushed_stays(fleet: Instances) -> 
 
 def test_a_record_of_the_databases_alone_is_not_taken_for_a_whole_restore(fleet: Instances) -> None:
     alone = {"backup": WHOLE, "database_only": True, "poll_interval": 1}
-    *_emptied, restored, refused = fleet.run_tasks(
+    _stopped, _emptied, unsaved, restored, refused = fleet.run_tasks(
         HOST,
         [
             ("gitlab_services", {"name": ["puma", "sidekiq"], "state": "stopped"}),
             ("database_clean", {"backup": WHOLE, "accept_loss_of_all_data": True}),
+            ("gitlab_backup", {}),
             ("gitlab_restore", alone),
             ("gitlab_restore", {"backup": DATABASE}),
         ],
     )
+    # Empty databases pass for nothing else, also without the role.
+    assert unsaved["failed"]
+    assert "is being rolled back to whole" in unsaved["msg"]
     assert restored["restored"], restored
     assert {part["name"] for part in restored["parts"] if part["outcome"] == "done"} == {"database"}
     assert refused["failed"]

@@ -28,6 +28,31 @@ BEGIN
 END $$;
 CREATE EVENT TRIGGER hold ON ddl_command_end WHEN TAG IN ('CREATE TABLE') EXECUTE FUNCTION held.wait();
 """
+# Another backup, of an older version whose package is there: the same archive with something at its end.
+OLDER = """
+set -e
+mkdir -p /root/older/DEBIAN
+printf 'Package: gitlab-ee\\nVersion: 14.0.5-ee.0\\nArchitecture: all\\nMaintainer: x <x@example.com>\\nDescription: x\\n' > /root/older/DEBIAN/control
+dpkg-deb --build /root/older /root/older.deb >/dev/null
+cd /var/lib/gitlab_fleet_upgrade/backups
+cp -a before older
+cp -p /var/opt/gitlab/backups/before_gitlab_backup.tar /var/opt/gitlab/backups/older_gitlab_backup.tar
+head -c 512 /dev/zero >> /var/opt/gitlab/backups/older_gitlab_backup.tar
+python3 - <<'END'
+import hashlib, json
+archive, path = "/var/opt/gitlab/backups/older_gitlab_backup.tar", "older/manifest.json"
+manifest = json.load(open(path))
+content = open(archive, "rb").read()
+manifest["id"] = "older"
+manifest["archive"] = {"path": archive, "size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+manifest["gitlab"]["version"] = "14.0.5-ee"
+manifest["gitlab"]["package"]["version"] = "14.0.5-ee.0"
+json.dump(manifest, open(path, "w"))
+END
+"""
+NO_OLDER = (
+    "rm -r /var/lib/gitlab_fleet_upgrade/backups/older /var/opt/gitlab/backups/older_gitlab_backup.tar /root/older*"
+)
 HOLD, LET_GO = "INSERT INTO held.back VALUES (true)", "DELETE FROM held.back"
 
 
@@ -47,6 +72,16 @@ def test_a_killed_controller_leaves_the_restore_running_and_the_next_run_takes_i
     # Nobody empties the databases under it.
     refused = fleet.run(HOST, "database_clean", backup="before", accept_loss_of_all_data=True)
     assert "A restore is running on this host" in refused["msg"]
+    # Nor does anything serve on them after a run that names another backup and comes to nothing.
+    fleet.sh(HOST, OLDER)
+    other = {"rollback_restore_backup": "older", "rollback_restore_package_file": "/root/older.deb"}
+    stopped = Rollback(fleet, HOST).run(**other)
+    assert stopped.returncode != 0
+    assert "restore BACKUP=before GITLAB_ASSUME_YES=1 is running on this host" in stopped.stdout, stopped.stdout
+    assert f"puma, sidekiq stay down on {HOST}" in stopped.stdout
+    for service in ("puma", "sidekiq"):
+        assert fleet.sh(HOST, f"gitlab-ctl status {service} || true").startswith("down: ")
+    fleet.sh(HOST, NO_OLDER)
     fleet.sql(HOST, LET_GO)
     done = Rollback(fleet, HOST).run()
     assert done.returncode == 0, done.stdout

@@ -55,7 +55,11 @@ def test_what_was_written_is_read_again() -> None:
     whole = manifest()
     bare = manifest(configuration=None, proved_by_restore=None, copies=(), gitlab=replace(whole.gitlab, package=None))
 
+    dump = replace(whole.databases[0], versions=("20210611042021", "20210611100359"))
+    listed = replace(whole, databases=(dump,))
+
     assert m.Manifest.from_json(whole.to_json()) == whole
+    assert m.Manifest.from_json(listed.to_json()) == listed
     assert m.Manifest.from_dict(bare.to_dict()) == bare
 
 

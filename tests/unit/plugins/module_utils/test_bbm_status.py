@@ -10,6 +10,7 @@ import pytest
 
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._bbm_status import Reading, Selection, status
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._errors import GitLabError
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._rolling_back import Rollback
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._topology import Topology, topology_from_option
 
 Row = dict[str, t.Any]
@@ -108,7 +109,7 @@ def read(
     *per_database: dict[str, t.Any],
     topology: Topology = ONE,
     selection: Selection = EVERYTHING,
-    rolling_back: str | None = None,
+    rolling_back: Rollback | None = None,
 ) -> dict[str, t.Any]:
     readings = [Reading(database, parts) for database, parts in zip(topology.databases, per_database, strict=True)]
     return status(version, readings, selection, rolling_back)
@@ -216,14 +217,14 @@ def test_only_schema_migrations_that_are_known_to_be_up_are_safe(down: t.Any, wo
 
 def test_an_instance_on_its_way_back_is_not_safe_however_whole_it_looks() -> None:
     whole = answers(dict(ROW_16_3, id=1, status=3), schema_down=[])
-    result = read("16.3.9-ee", whole, rolling_back="b1")
+    result = read("16.3.9-ee", whole, rolling_back=Rollback("b1"))
     assert (result["safe_to_upgrade"], result["rolling_back"]) == (False, "b1")
     assert [reason.partition(",")[0] for reason in result["reasons"]] == [
         "the instance is being rolled back to b1 and did not get to the end"
     ]
     assert read("16.3.9-ee", whole)["rolling_back"] is None
     with pytest.raises(GitLabError, match=r"is being rolled back to b1 .*Run the playbook rollback again"):
-        read("16.3.9-ee", answers(migrations="absent"), rolling_back="b1")
+        read("16.3.9-ee", answers(migrations="absent"), rolling_back=Rollback("b1"))
 
 
 def test_the_rest_of_the_result() -> None:

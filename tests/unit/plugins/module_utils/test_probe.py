@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils import _probe
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._errors import GitLabError
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._gitlab import Installation
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._rolling_back import Rollback
 
 OMNIBUS = Installation.create("omnibus")
 
@@ -62,8 +63,10 @@ def under_way(record: str) -> str:
 def test_a_rollback_that_is_under_way() -> None:
     assert _probe.read(GOOD, OMNIBUS, None).rolling_back is None
     begun = under_way('| {\n|   "backup": "b1",\n|   "finished_at": null\n| }')
-    assert _probe.read(begun, OMNIBUS, None).rolling_back == "b1"
+    assert _probe.read(begun, OMNIBUS, None).rolling_back == Rollback("b1")
     assert _probe.read(under_way('| {"backup": "b1", "finished_at": 1.5}'), OMNIBUS, None).rolling_back is None
+    restored = under_way('| {"backup": "b1", "finished_at": 1.5, "rollback": true}')
+    assert _probe.read(restored, OMNIBUS, None).rolling_back == Rollback("b1", restored=True)
     with pytest.raises(GitLabError, match=r"restore[.]json cannot be read"):
         _probe.read(under_way('| {"backup": "b'), OMNIBUS, None)
 

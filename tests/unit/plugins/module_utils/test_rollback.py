@@ -157,6 +157,24 @@ KEPT = replace(OPTIONS, configuration=rb.KEEP)
             replace(FAILED, manifest=SKIPPED), replace(OPTIONS, database_only=True), [], id="none are asked for"
         ),
         pytest.param(
+            replace(BACK, schemas=[SAME], record={**BEGUN, "database_only": False}),
+            replace(OPTIONS, database_only=True),
+            ["parts"],
+            id="the databases alone, after half a restore of everything",
+        ),
+        pytest.param(
+            replace(BACK, manifest=SKIPPED, schemas=[SAME], record={**BEGUN, "backup": "other", "sha256": OTHER}),
+            replace(OPTIONS, database_only=True),
+            ["parts"],
+            id="a backup without files, after half a restore of another one with them",
+        ),
+        pytest.param(
+            replace(BACK, schemas=[SAME], record={**BEGUN, "unpacked": False}),
+            replace(OPTIONS, database_only=True),
+            [],
+            id="the databases alone, nothing unpacked yet",
+        ),
+        pytest.param(
             replace(FAILED, schemas=[NEWER, replace(NEWER, name="ci", dbname="gitlabhq_production_ci")]),
             OPTIONS,
             ["databases"],

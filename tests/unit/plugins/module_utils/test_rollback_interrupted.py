@@ -19,7 +19,7 @@ from pathlib import Path
 import jinja2
 import pytest
 import yaml
-from rollbacks import BACK, BEGUN, FAILED, FINISHED, MANIFEST, NEWER, OPTIONS, OTHER, SAME
+from rollbacks import BACK, FAILED, FINISHED, MANIFEST, MINE, NEWER, OPTIONS, OTHER, SAME
 
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils import _rollback as rb
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils import _rolling_back
@@ -97,7 +97,15 @@ def prove_packages(world: World) -> None:
 def restore_record(world: World) -> None:
     assert world.database == "empty", "gitlab_restore refuses databases that are not empty"
     assert not world.writing
-    world.record = dict(BEGUN)
+    world.record = _rolling_back.restore(world.record, MANIFEST.id, MINE, database_only=False)
+
+
+def begin(world: World) -> None:
+    world.record = _rolling_back.begin(world.record, MANIFEST.id, MINE, database_only=False, rollback=True)
+
+
+def finish(world: World) -> None:
+    world.record = _rolling_back.finish(world.record, MANIFEST.id, MINE, database_only=False, finished_at=1.5)
 
 
 def drop_half(world: World) -> None:
@@ -108,7 +116,7 @@ def drop_half(world: World) -> None:
 # What each task does, part by part. The schema of half a database is the worst there can be: it looks whole.
 EFFECTS: dict[str, list[t.Callable[[World], None]]] = {
     "roll_back | Stop the services that write, on every node": [change(serving=False, remembered=True, writing=False)],
-    "begin | Record that rolling back has begun": [change(record={**BEGUN, "unpacked": False})],
+    "begin | Record that rolling back has begun": [begin],
     "restore | Go back to the PostgreSQL of that time": [change(postgresql=13, writing=True)],
     "restore | Stop again what came up with the old PostgreSQL": [change(writing=False)],
     "restore | Install the old package on every node, with its hooks kept still": [
@@ -126,7 +134,7 @@ EFFECTS: dict[str, list[t.Callable[[World], None]]] = {
         restore_record,
         change(database="half", schema=SAME),
         change(database="restored", repositories=OLD, redis="jobs of the restore"),
-        change(record=dict(FINISHED)),
+        finish,
     ],
     "packages | Require that of the backup": [prove_packages],
     "roll_back | Forget the restore, which is over": [change(record=None)],
@@ -183,12 +191,13 @@ def run(
     """
     facts = replace(world.facts(), manifest=manifest)
     there = rb.state(facts, OPTIONS)
+    under_way = _rolling_back.target(facts.record)
     check = {
         "state": there,
         "version": facts.version,
         "backup": manifest.to_dict(),
         "begun": rb.is_begun(facts.record, manifest),
-        "rolling_back": _rolling_back.target(facts.record),
+        "rolling_back": under_way and under_way.backup,
         "postgresql": "revert" if world.postgresql == 14 else None,
     }
     names: dict[str, t.Any] = {
@@ -212,7 +221,7 @@ def run(
                 if world.job == "runs":
                     raise BrokenOffError
                 if world.job and not rb.is_finished(world.record, MANIFEST):
-                    world.record = dict(FINISHED)
+                    finish(world)
                 names["__rollback_restore_taken_up"] = {"restored": rb.is_finished(world.record, MANIFEST)}
                 world.job = None
             for effect in EFFECTS.get(task.name, []):
@@ -284,7 +293,7 @@ def test_a_restore_that_goes_on_alone_is_taken_up(beginning: str) -> None:
     last = EFFECTS["restore | Restore the backup"]
     # After its first table, before anybody saw its end.
     run(world, parts - 5, True)
-    assert (world.database, world.record) == ("half", BEGUN)
+    assert (world.database, _rolling_back.files_begun(world.record)) == ("half", True)
     last[2](world)
     world.job = "ended"
     world.log.clear()
@@ -300,11 +309,11 @@ def test_another_backup_that_is_named_after_it_broke_off_starts_nothing(beginnin
     for first in range(run(BEGINNINGS[beginning].copy(), None, True)):
         world = BEGINNINGS[beginning].copy()
         run(world, first, True)
-        if world.database == "half" and world.record == BEGUN:
+        if world.database == "half" and _rolling_back.files_begun(world.record):
             world.job = "runs"
         # It fails before it records anything of its own; run() sees whether something serves then.
         run(world, 1, False, found, ANOTHER)
-        assert not (world.record and not world.record["finished_at"] and world.serving), (first, world)
+        assert not (world.serving and _rolling_back.target(world.record)), (first, world)
         if world.job:
             EFFECTS["restore | Restore the backup"][2](world)
             world.job = "ended"
