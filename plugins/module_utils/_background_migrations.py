@@ -278,6 +278,7 @@ def doubt(totals: t.Mapping[str, int | None]) -> list[str]:
 
 
 def reasons(
+    version: GitLabVersion,
     left: t.Iterable[Left],
     with_failed: bool,
     again: t.Sequence[Answer],
@@ -296,7 +297,7 @@ def reasons(
         key = (one.database, one.class_name)
         what = _what(one, with_failed)
         if what:
-            said.append(f"{one.label}: {', '.join(what)}; {_remedy(one, first.get(key), key in ran)}")
+            said.append(f"{one.label}: {', '.join(what)}; {_remedy(version, one, first.get(key), key in ran)}")
     return said + [
         f"a job of {one['class_name']} ({one['database']}) with the arguments {json.dumps(one['arguments'])} was taken from"
         " Sidekiq by a run that was killed; the next run with state: cleared begins with it"
@@ -314,7 +315,7 @@ def _what(one: Left, with_failed: bool) -> list[str]:
     return [f"{count} {word}" for count, word in counts if count]
 
 
-def _remedy(one: Left, error: Answer | None, ran: bool) -> str:
+def _remedy(version: GitLabVersion, one: Left, error: Answer | None, ran: bool) -> str:
     if error:
         first_line = error["error_message"].split("\n")[0]
         return (
@@ -338,6 +339,7 @@ def _remedy(one: Left, error: Answer | None, ran: bool) -> str:
         )
     if ran and one.pending and not one.remaining:
         return "it ran without an error, and its rows stay pending. Search GitLab's issues for the name of the class"
-    until = f" before GitLab {deadline.before[0]}.{deadline.before[1]}" if deadline else ""
+    ahead = deadline if deadline and version.minor < deadline.before else None
+    until = f" before GitLab {ahead.before[0]}.{ahead.before[1]}" if ahead else ""
     last = f" (last error: {one.last_error['exception_class']})" if one.last_error else ""
     return f"let Sidekiq work it off, or run background_migrations with state: cleared{until}{last}"

@@ -170,7 +170,8 @@ class ClearJob(OneJob):
         again = self._again()
         ran = {(one["database"], one["class_name"]) for one in answer["attempted"]}
         said = older.describe(after, self._classes)
-        reasons = older.reasons(after.chosen(self._classes), self._retry_dead_jobs, again, answer["errors"], ran)
+        left, version = after.chosen(self._classes), self._instance.version
+        reasons = older.reasons(version, left, self._retry_dead_jobs, again, answer["errors"], ran)
         reasons = reasons or older.doubt(said["totals"])
         self.result = {
             **said,

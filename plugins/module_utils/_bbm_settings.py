@@ -35,6 +35,9 @@ SWITCHES = (ON_SCHEDULE, OPTIMIZE, PARALLEL)
 NAMES = (*SWITCHES, MAX_RUNNING)
 FIRST_WITH_MAX_RUNNING = (15, 7)
 
+# The column is an integer of PostgreSQL: application_settings.database_max_running_batched_background_migrations.
+MOST_RUNNING = 2**31 - 1
+
 # What was put away, in the collection's folder on the host.
 RECORD = "bbm_settings.json"
 
@@ -214,7 +217,9 @@ def _unreadable(what: str) -> GitLabError:
 
 def _check(name: str, value: t.Any) -> None:
     if name == MAX_RUNNING:
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise GitLabError(f"max_running is {value!r}.", "Give a number from 1 on; GitLab's own default is 2.")
+        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MOST_RUNNING:
+            raise GitLabError(
+                f"max_running is {value!r}.", f"Give a number from 1 to {MOST_RUNNING}; GitLab's own default is 2."
+            )
     elif value is not None and not isinstance(value, bool):
         raise GitLabError(f"{name} is {value!r}.", "Give true or false, or in restore null for what was never set.")

@@ -326,7 +326,7 @@ def report(instance: Instance, classes: list[str] | None, sidekiq: bool) -> dict
     again = read_interrupted()
     left = reading.chosen(classes)
     said = older.describe(reading, classes)
-    reasons = older.reasons(left, True, again) or older.doubt(said["totals"])
+    reasons = older.reasons(instance.version, left, True, again) or older.doubt(said["totals"])
     return {
         **said,
         "changed": False,

@@ -17,11 +17,12 @@ description:
     (C(PG::DuplicateTable) and the like), as happens after a restore into a database that was not empty.
   - GitLab's own task takes any number, C(-5) and the version of a migration that does not exist among them. This module marks only a
     version that a migration file of the installed GitLab has, and only where it is down; there is no way to force another one.
-  - With O(error_text), every table that the migration's file makes is compared with it, column by column (name, type, and whether it may be null).
+  - Every table that the migration's file makes is compared with it, column by column (name, type, and whether it may be null).
     The migration is not marked when one of them is missing, lacks a column or has another one, unless O(accept_difference=true).
-  - Where the file does not say it plainly, and for indexes, constraints and other objects that exist already, only a person can say whether they have the shape
-    that the migration would give them. RV(existing_object) shows it, and the migration is not marked either, unless O(accept_difference=true).
-    If they differ, restore into an empty database instead.
+  - Where the file does not say plainly which columns a table gets, and for indexes, constraints and other objects that O(error_text) says exist already, only a
+    person can say whether they have the shape that the migration would give them. RV(existing_object) shows it, and the migration is not marked either, unless
+    O(accept_difference=true). If they differ, restore into an empty database instead.
+  - With O(version), for a migration that makes no table nothing is compared.
   - Each mark is written to C(/var/lib/gitlab_fleet_upgrade/marked.jsonl) on the host, with its reason.
 extends_documentation_fragment:
   - gitlab_fleet.upgrade.instance
@@ -133,7 +134,7 @@ databases:
       type: str
       sample: up
 existing_object:
-  description: The object that O(error_text) says exists already; null without O(error_text).
+  description: The object that O(error_text) says exists already. With O(version), the first table that the migration makes; null if it makes none.
   type: dict
   returned: success
   contains:
@@ -142,7 +143,7 @@ existing_object:
       type: str
       sample: relation
     name:
-      description: Its name.
+      description: Its name; null where the migration's file does not say it plainly.
       type: str
       sample: lfs_objects
     table:
@@ -235,6 +236,7 @@ class Wish(t.NamedTuple):
     version: str
     # The databases, by name; None for each where it is down.
     databases: list[str] | None
+    # What an error text names.
     existing_object: ExistingObject | None
 
 
@@ -265,18 +267,29 @@ def read_states(instance: Instance, file: MigrationFile) -> dict[str, str]:
     return states
 
 
-def look_at(existing: ExistingObject, instance: Instance, names: list[str], version: str) -> dict[str, t.Any]:
-    """Return what the existing object looks like in the databases ``names``; refuse one that is not there."""
+def look_at(
+    named: ExistingObject | None, instance: Instance, names: list[str], version: str
+) -> dict[str, t.Any] | None:
+    """Return what there is in the databases ``names`` of all that the migration makes; None where it makes no table.
+
+    ``named`` is the object that an error names.
+
+    :raises GitLabError: the named one is not there.
+    """
     source = _create_table.read_source(instance.installation.rails_root, version)
+    tables = list(_create_table.parse(source))
+    if named is None and source and not tables and _create_table.says_all(source):
+        return None
+    existing = named or ExistingObject("table", tables[0] if tables else None)
     relation = _catalog.looked_at(existing)
-    wanted = list(dict.fromkeys([*([relation] if relation else []), *_create_table.parse(source)]))
+    wanted = list(dict.fromkeys([*([relation] if relation else []), *tables]))
     relations: list[dict[str, t.Any]] = []
     for name in names:
         for table in wanted:
             found = _catalog.describe_relation(instance.session(name), table)
-            if table == relation and _catalog.disproves(existing, found):
+            if named and table == relation and _catalog.disproves(named, found):
                 raise GitLabError(
-                    f"error_text says that the {existing.kind} {existing.name} exists, but the database {name} has none.",
+                    f"error_text says that the {named.kind} {named.name} exists, but the database {name} has none.",
                     "The text is of another instance, another database (then give database) or another time. "
                     "Run gitlab_fleet.upgrade.db_migrate and use what it says now.",
                     database=name,
@@ -302,6 +315,8 @@ def unclear(existing: ExistingObject, relations: list[dict[str, t.Any]], source:
     ]
     if existing.kind not in TABLES:
         texts.append(f"The migration's file is not compared with an existing {existing.kind}.")
+    if not source:
+        texts.append("The migration's file cannot be read.")
     if not _create_table.says_all(source):
         texts.append("The migration's file makes a table in a way that does not say plainly which columns it gets.")
     return list(dict.fromkeys(texts))
@@ -381,7 +396,7 @@ def run(module: AnsibleModule) -> dict[str, t.Any]:
     before = read_states(instance, file)
     down = [name for name, state in before.items() if state == DOWN and (not wish.databases or name in wish.databases)]
 
-    existing = look_at(wish.existing_object, instance, down, file.version) if wish.existing_object else None
+    existing = look_at(wish.existing_object, instance, down, file.version)
     if existing and not module.params["accept_difference"]:
         refuse_another_table(existing, file.version)
     tasks = _schema_migrations.mark_tasks(instance.topology, down) if down else []

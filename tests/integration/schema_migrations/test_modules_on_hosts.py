@@ -173,6 +173,8 @@ def test_a_table_that_is_another_one_is_not_marked_unless_that_is_accepted(hosts
         refused = mark(hosts, ONE, error_text=error_text)
         assert refused["failed"]
         assert "oid is missing; size may be null, and the other way round it would be" in refused["msg"]
+        by_version = mark(hosts, ONE, version=CREATE_LFS_OBJECTS)
+        assert (by_version["failed"], by_version["msg"]) == (True, refused["msg"])
         assert rows(hosts, ONE) == before
         assert journal(hosts, ONE) == []
         accepted = mark(hosts, ONE, error_text=error_text, accept_difference=True)

@@ -25,6 +25,7 @@ from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._version impo
 
 SHARED = topology_from_option({"main": "gitlabhq_production", "ci": "gitlabhq_production"})
 TWO = topology_from_option({"main": "gitlabhq_production", "ci": "gitlabhq_production_ci"})
+VERSION = GitLabVersion.parse("14.4.5-ee")
 
 # GitLab's documents, class by class.
 DOCUMENTED = {
@@ -61,11 +62,11 @@ def test_every_documented_one_is_known_with_its_version_and_remedy(class_name: s
     known = STUCK[class_name].to_dict()
     assert (known["since"], known["remedy"]) == (since, f"apply_remedies: [{class_name}]")
     assert known["documentation"].endswith(f"gitlab_14_changes/#{anchor}")
-    (reason,) = older.reasons([left(class_name, pending=2)], True, [])
+    (reason,) = older.reasons(VERSION, [left(class_name, pending=2)], True, [])
     assert reason.startswith(f"{class_name} (main): 2 pending; known: it stays pending")
     assert f"state: cleared and apply_remedies: [{class_name}]" in reason
     # While Sidekiq has messages of it, it may have work to do.
-    (reason,) = older.reasons([left(class_name, pending=2, queued=1)], True, [])
+    (reason,) = older.reasons(VERSION, [left(class_name, pending=2, queued=1)], True, [])
     assert "apply_remedies" not in reason
 
 
@@ -99,9 +100,9 @@ def test_one_failure_of_14_8_can_be_ignored_until_14_9(
 
 def test_without_the_code_no_remedy_is_offered() -> None:
     pending = {"main": {"PopulateTopicsNonPrivateProjectsCount": 1}}
-    (unasked,) = older.reasons(older.merge(TWO, pending, None).left, True, [])
+    (unasked,) = older.reasons(VERSION, older.merge(TWO, pending, None).left, True, [])
     assert "apply_remedies" in unasked
-    (gone,) = older.reasons(older.merge(TWO, pending, {"engine": False}).left, True, [])
+    (gone,) = older.reasons(VERSION, older.merge(TWO, pending, {"engine": False}).left, True, [])
     assert "no such class any more" in gone and "apply_remedies" not in gone
 
 
@@ -154,8 +155,14 @@ def test_what_was_not_counted_is_not_zero(said: dict[str, t.Any] | None, present
     ],
 )
 def test_what_is_left_has_its_reason_and_what_to_do(one: older.Left, words: str) -> None:
-    (reason,) = older.reasons([one], True, [])
+    (reason,) = older.reasons(VERSION, [one], True, [])
     assert words in reason
+
+
+def test_a_deadline_that_has_passed_is_not_given() -> None:
+    one = left("MigrateMergeRequestDiffCommitUsers", pending=1)
+    (reason,) = older.reasons(GitLabVersion.parse("14.10.5-ee"), [one], True, [])
+    assert reason.endswith("run background_migrations with state: cleared")
 
 
 def test_after_a_run_a_reason_says_what_came_of_it() -> None:
@@ -166,12 +173,12 @@ def test_after_a_run_a_reason_says_what_came_of_it() -> None:
         "error_class": "NameError",
         "error_message": "first\nsecond",
     }
-    (reason,) = older.reasons([left(pending=1)], True, [], [error])
+    (reason,) = older.reasons(VERSION, [left(pending=1)], True, [], [error])
     assert reason == "Some (main): 1 pending; NameError: first (with the arguments [1, 2]). Mend the cause"
-    (reason,) = older.reasons([left(pending=1)], True, [], [], {("main", "Some")})
+    (reason,) = older.reasons(VERSION, [left(pending=1)], True, [], [], {("main", "Some")})
     assert "ran without an error, and its rows stay pending" in reason
     # Those of another database are not of this one.
-    (reason,) = older.reasons([left(pending=1)], True, [], [dict(error, database="ci")])
+    (reason,) = older.reasons(VERSION, [left(pending=1)], True, [], [dict(error, database="ci")])
     assert "let Sidekiq" in reason
 
 
@@ -180,7 +187,7 @@ def test_a_count_of_gitlab_that_no_class_explains_is_not_passed_over() -> None:
     said["messages"]["main"]["remaining"] = 2
     reading = older.merge(TWO, {"main": {}, "ci": {}}, said)
     totals = older.describe(reading, None)["totals"]
-    assert (older.reasons(reading.left, True, []), totals["remaining"]) == ([], 2)
+    assert (older.reasons(VERSION, reading.left, True, []), totals["remaining"]) == ([], 2)
     assert "GitLab itself counts 2 that remain" in older.doubt(totals)[0]
     # Of chosen classes it says nothing.
     assert older.describe(reading, ["Some"])["totals"]["remaining"] == 0
@@ -188,9 +195,9 @@ def test_a_count_of_gitlab_that_no_class_explains_is_not_passed_over() -> None:
 
 
 def test_failed_messages_count_only_where_they_are_to_be_retried() -> None:
-    assert older.reasons([left(dead=1)], False, []) == []
-    assert older.reasons([left()], True, []) == []
-    (reason,) = older.reasons([], True, [{"database": "main", "class_name": "Some", "arguments": [1]}])
+    assert older.reasons(VERSION, [left(dead=1)], False, []) == []
+    assert older.reasons(VERSION, [left()], True, []) == []
+    (reason,) = older.reasons(VERSION, [], True, [{"database": "main", "class_name": "Some", "arguments": [1]}])
     assert "taken from Sidekiq by a run that was killed" in reason
 
 
@@ -206,7 +213,7 @@ def test_there_is_a_reason_exactly_where_something_is_left(
     one = left(name, pending, name != "Gone", **messages)
     waits = pending + messages["queued"] + messages["scheduled"]
     waits += messages["retrying"] + messages["dead"] if with_failed else 0
-    assert bool(older.reasons([one], with_failed, [])) is (waits + messages["running"] > 0)
+    assert bool(older.reasons(VERSION, [one], with_failed, [])) is (waits + messages["running"] > 0)
     assert one.attempts(with_failed) == (0 if name == "Gone" else waits)
 
 

@@ -63,6 +63,7 @@ def test_each_version_has_its_settings_and_the_others_are_refused_with_theirs(te
     [
         ({}, "Nothing says"),
         ({MAX_RUNNING: 0}, "max_running is 0"),
+        ({MAX_RUNNING: 2**31}, "Give a number from 1 to 2147483647"),
         ({"restore": {MAX_RUNNING: None}}, "max_running is None"),
         ({"restore": {MAX_RUNNING: True}}, "max_running is True"),
         ({"restore": {MAX_RUNNING: "4"}}, "max_running is '4'"),
