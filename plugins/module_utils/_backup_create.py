@@ -23,11 +23,13 @@ from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._backup_paths
     CONFIGURATION_BACKUPS,
     STAGED,
     data_paths,
+    refuse_directory,
 )
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._backup_request import (
     COPY,
     new_id,
     refuse_connection,
+    refuse_other_parts,
 )
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._direct_connection import read_connections
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._errors import GitLabError
@@ -35,6 +37,7 @@ from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._failure impo
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._gitlab import OMNIBUS
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._job import RUNNING, Job, tail
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._one_job import OneJob
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._time import in_words
 
 if t.TYPE_CHECKING:
     from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._backup_request import Request
@@ -52,9 +55,13 @@ RESUME_SECONDS = 3600
 
 @dataclasses.dataclass(frozen=True)
 class Place:
-    """Where the backup goes, and whether the configuration is saved and the free space looked at."""
+    """Where the backup goes, and whether the configuration is saved and the free space looked at.
+
+    ``configured`` is the directory that C(gitlab.yml) names: C(gitlab-backup) knows no other way to be told.
+    """
 
     directory: str
+    configured: str | None
     configuration: bool
     check_space: bool
 
@@ -108,6 +115,9 @@ class BackupJob(OneJob):
         done = self._store.read_run(self._id)
         if os.path.exists(self.archive):
             if done and not done.get("error") and done.get("archive") == self.archive:
+                refuse_other_parts(self._request, self._id, done.get("skipped", ()))
+                age = in_words(time.time() - os.stat(self.archive).st_mtime)
+                self.notes.append(f"The backup {self._id} was made {age} ago, and is not made again.")
                 return False, None
             if not done:
                 raise GitLabError(
@@ -115,6 +125,7 @@ class BackupJob(OneJob):
                     "Give another id, or move the file away.",
                 )
         refuse_connection(self._request, self._instance.version, read_connections(self._instance.installation))
+        refuse_directory(self._place.directory, self._place.configured)
         if not os.path.isdir(self._place.directory):
             raise GitLabError(
                 f"The directory of the backups, {self._place.directory}, is not there.",
@@ -128,7 +139,15 @@ class BackupJob(OneJob):
             note["configuration"] = self._save_configuration()
             note["before"] = sorted(os.listdir(self._place.directory))
             self._store.put_away(self._id)
-            self._store.write_run(self._id, {"id": self._id, "error": "it did not come to its end"})
+            # Its files too: nobody else may come to say where they are.
+            run = {
+                "id": self._id,
+                "archive": self.archive,
+                "configuration": note["configuration"],
+                "skipped": list(self._request.skip),
+                "error": "it did not come to its end",
+            }
+            self._store.write_run(self._id, run)
         return True, note
 
     def conclude(self, job: Job | None, note: t.Any) -> None:
@@ -271,6 +290,8 @@ class BackupJob(OneJob):
     def _save_configuration(self) -> str | None:
         if not self._place.configuration:
             return None
+        # Not by its --backup-path: backup-etc leaves only that directory out of the archive, and would pack all former
+        # archives of the usual one.
         before = _tars(CONFIGURATION_BACKUPS)
         result = self._instance.runner.run(self._configuration_command())
         new = sorted(_tars(CONFIGURATION_BACKUPS) - before)
@@ -279,7 +300,16 @@ class BackupJob(OneJob):
                 f"The configuration could not be saved: {' '.join(result.output.split()) or 'no new archive is there'}.",
                 f"Check the free space and the permissions of {CONFIGURATION_BACKUPS}, then run this again.",
             )
-        return os.path.join(CONFIGURATION_BACKUPS, new[-1])
+        # There it would be removed by the next backup-etc that prunes (backup_keep_time), and it is needed for a rollback.
+        target = os.path.join(self._store.make(self._id), new[-1])
+        try:
+            shutil.move(os.path.join(CONFIGURATION_BACKUPS, new[-1]), target)
+        except OSError as error:
+            raise GitLabError(
+                f"The archive of the configuration could not be kept as {target}: {error.strerror}.",
+                "Make room there, then run this again.",
+            ) from error
+        return target
 
 
 def configuration_default(install_type: str) -> bool:

@@ -14,6 +14,7 @@ import os
 import re
 import typing as t
 
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._errors import GitLabError
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._gitlab import OMNIBUS
 
 if t.TYPE_CHECKING:
@@ -74,15 +75,33 @@ def configured_backup_path(gitlab_yml: str) -> str | None:
     return path.group(1).strip() if path else None
 
 
-def backup_path(installation: Installation) -> str:
-    """Return the directory where this installation puts its backups."""
-    omnibus = installation.install_type == OMNIBUS
+def named_backup_path(installation: Installation) -> str | None:
+    """Return the directory of the backups that this installation's C(gitlab.yml) names, if it does."""
     root = installation.rails_root
+    omnibus = installation.install_type == OMNIBUS
     settings = "/var/opt/gitlab/gitlab-rails/etc/gitlab.yml" if omnibus else f"{root}/config/gitlab.yml"
-    configured = None
     with contextlib.suppress(OSError), open(settings, encoding="utf-8") as file:
         configured = configured_backup_path(file.read())
-    return os.path.join(root, configured or ("/var/opt/gitlab/backups" if omnibus else "tmp/backups"))
+        return os.path.join(root, configured) if configured else None
+    return None
+
+
+def backup_path(installation: Installation) -> str:
+    """Return the directory where this installation puts its backups."""
+    usual = "/var/opt/gitlab/backups" if installation.install_type == OMNIBUS else "tmp/backups"
+    return named_backup_path(installation) or os.path.join(installation.rails_root, usual)
+
+
+def refuse_directory(directory: str, configured: str | None) -> None:
+    """Refuse a directory that is not the one where C(gitlab-backup) would put the backup.
+
+    :raises GitLabError: C(gitlab.yml) names another, ``configured``.
+    """
+    if configured is not None and os.path.realpath(configured) != os.path.realpath(directory):
+        raise GitLabError(
+            f"The backup would go to {configured}, which gitlab.yml names, and not to {directory}.",
+            "Leave backup_path out; or set gitlab_rails['backup_path'] in gitlab.rb, and run gitlab-ctl reconfigure.",
+        )
 
 
 def data_paths(installation: Installation, parts: t.Iterable[str]) -> dict[str, str]:

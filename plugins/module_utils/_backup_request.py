@@ -81,6 +81,23 @@ def new_id(version: str, now: float) -> str:
     return check_id(f"fleet_{int(now)}_{time.strftime('%Y_%m_%d', time.gmtime(now))}_{version}")
 
 
+def refuse_other_parts(request: Request, backup_id: str, skipped: t.Collection[str]) -> None:
+    """Refuse to take a backup that was made before for one that is to have other parts.
+
+    :raises GitLabError: it has more or fewer; ``skipped`` are the parts that it was made without.
+    """
+    if set(skipped) != set(request.skip):
+        raise GitLabError(
+            f"The backup {backup_id} is there already, with {_parts(skipped)}; now it is to have {_parts(request.skip)}.",
+            "Give another id, or ask for the same parts.",
+        )
+
+
+def _parts(skipped: t.Collection[str]) -> str:
+    names = [name for name in PARTS if name not in skipped]
+    return "all parts" if len(names) == len(PARTS) else f"these parts only: {', '.join(names)}"
+
+
 def refuse_connection(request: Request, version: GitLabVersion, connections: t.Sequence[Connection]) -> None:
     """Refuse a backup that would dump the database through PgBouncer.
 

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 if t.TYPE_CHECKING:
     from datetime import datetime
 
+    from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._version import GitLabVersion
+
 
 @dataclass(frozen=True)
 class Kept:
@@ -23,26 +25,60 @@ class Kept:
     id: str
     created_at: datetime
     verified: bool
+    # The GitLab that made it, and what it was made without, such as a part or the configuration.
+    version: GitLabVersion
+    lacks: frozenset[str] = frozenset()
+
+    def replaces(self, other: Kept) -> bool:
+        """Return whether this one can be relied on for all that the other one can."""
+        return self.verified and (not other.verified or self.lacks <= other.lacks)
 
 
 def to_remove(
-    backups: t.Iterable[Kept], now: datetime, keep: int | None = None, max_age: int | None = None
+    backups: t.Iterable[Kept],
+    now: datetime,
+    installed: GitLabVersion,
+    keep: int | None = None,
+    max_age: int | None = None,
 ) -> list[str]:
     """Return the ids of the backups that go, the oldest first.
 
-    A backup goes when there are ``keep`` newer verified ones, or when it is older than ``max_age`` seconds. The newest
-    verified one never goes, and without a verified one nothing goes: what is there is all that there is.
+    A backup goes when there are ``keep`` newer ones that can take its place, or when it is older than ``max_age``
+    seconds. Those of :func:`ways_back` never go, and without a verified one nothing goes: what is there is all that
+    there is.
     """
-    order = sorted(backups, key=lambda one: (one.created_at, one.id))
-    verified = [one for one in order if one.verified]
-    if not verified:
+    order = sorted(backups, key=_moment)
+    stay = ways_back(order, installed)
+    if not stay:
         return []
-    newest = verified[-1]
     gone = []
     for place, one in enumerate(order):
-        newer = sum(other.verified for other in order[place + 1 :])
+        newer = sum(other.replaces(one) for other in order[place + 1 :])
         too_many = keep is not None and newer >= keep
         too_old = max_age is not None and (now - one.created_at).total_seconds() > max_age
-        if one != newest and (too_many or too_old):
+        if one not in stay and (too_many or too_old):
             gone.append(one.id)
     return gone
+
+
+def ways_back(backups: t.Iterable[Kept], installed: GitLabVersion) -> list[Kept]:
+    """Return the verified backups that may be the only way back.
+
+    These are the newest of all, the last of the installed version, and the last of the newest version before that: an
+    upgrade that has failed half-way is rolled back to that one, and a backup of the failed state is none. One without
+    some parts is no last one for those that have them.
+    """
+    verified = sorted((one for one in backups if one.verified), key=_moment)
+    of_installed = [one for one in verified if one.version == installed]
+    # The last of the newest version.
+    before = sorted((one for one in verified if one.version < installed), key=lambda one: one.version)
+    stay = [*verified[-1:], *_last(of_installed), *_last(before)]
+    return [one for one in verified if one in stay]
+
+
+def _last(order: t.Sequence[Kept]) -> list[Kept]:
+    return [one for place, one in enumerate(order) if not any(other.replaces(one) for other in order[place + 1 :])]
+
+
+def _moment(one: Kept) -> tuple[datetime, str]:
+    return one.created_at, one.id

@@ -189,11 +189,18 @@ class Store:
         """Remove what is kept of a backup; its archive stays."""
         shutil.rmtree(os.path.dirname(self.path(name)), ignore_errors=True)
 
-    def require(self, name: str | None = None, version: str | None = None, max_age: int | None = None) -> Manifest:
+    def require(
+        self,
+        name: str | None = None,
+        version: str | None = None,
+        max_age: int | None = None,
+        configuration: bool = False,
+    ) -> Manifest:
         """Return the manifest of a backup that can be relied on: verified, and its files are the same as then.
 
         Without ``name`` the newest verified one is taken. With ``version`` it must be of that version and edition, and
-        with ``max_age`` not older than so many seconds. This reads the archives from end to end.
+        with ``max_age`` not older than so many seconds. With ``configuration`` its archive of C(/etc/gitlab) counts
+        too, which a restore of the data does not need. This reads the archives from end to end.
 
         :raises GitLabError: there is none, or it cannot be relied on.
         """
@@ -204,7 +211,8 @@ class Store:
         reasons = refusals(manifest, version, datetime.now(timezone.utc), max_age)
         # Nobody waits for the checksum of what is refused anyway.
         if not reasons:
-            reasons = [text for text in map(_difference, (manifest.archive, manifest.configuration)) if text]
+            archives = (manifest.archive, manifest.configuration if configuration else None)
+            reasons = [text for text in map(difference, archives) if text]
         if reasons:
             raise GitLabError(" ".join(reasons), _BACKUP, backup=manifest.id, reasons=reasons)
         return manifest
@@ -214,5 +222,9 @@ class Store:
         return next((one for one in self.readable() if one.verified), None)
 
 
-def _difference(recorded: Archive | None) -> str | None:
+def difference(recorded: Archive | None) -> str | None:
+    """Return how a file differs from what was recorded of it, None when it does not; reads it from end to end.
+
+    :raises GitLabError: it cannot be read.
+    """
     return changed_since(recorded, look_at(recorded.path, recorded.size)) if recorded else None

@@ -13,6 +13,7 @@ https://docs.gitlab.com/update/package/downgrade/, https://docs.gitlab.com/admin
 
 from __future__ import annotations
 
+import os
 import typing as t
 from dataclasses import dataclass, field
 
@@ -94,6 +95,8 @@ class Facts:
     # The sha256 of gitlab-secrets.json by node, None where there is none; and of the one in the configuration's archive.
     secrets: t.Mapping[str, str | None] = field(default_factory=dict)
     archived_secrets: str | None = None
+    # What of that archive is not as verified, in words.
+    changed_configuration: str | None = None
     record: _rolling_back.Record | None = None
 
 
@@ -302,6 +305,8 @@ def _secrets(facts: Facts, options: Options) -> list[Reason]:
                     "Put the configuration of that time back by hand, then set rollback_restore_configuration: keep.",
                 )
             )
+        elif facts.changed_configuration:
+            found.append(Reason("configuration", facts.changed_configuration, _bring_back(manifest)))
         elif not facts.changed_archives and facts.archived_secrets != wanted:
             found.append(
                 Reason(
@@ -328,6 +333,15 @@ def _secrets(facts: Facts, options: Options) -> list[Reason]:
                 )
             )
     return found
+
+
+def _bring_back(manifest: Manifest) -> str:
+    file = os.path.basename(manifest.configuration.path) if manifest.configuration else ""
+    copies = " or ".join(f"{one.host}:{os.path.join(os.path.dirname(one.path), file)}" for one in manifest.copies)
+    return (
+        f"Bring it back from {copies or 'a copy'}; or put the configuration of that time back by hand, then set"
+        " rollback_restore_configuration: keep."
+    )
 
 
 def _parts(facts: Facts, options: Options) -> list[Reason]:

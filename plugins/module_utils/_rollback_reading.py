@@ -14,8 +14,7 @@ import os
 import tarfile
 import typing as t
 
-from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._backup_manifest import changed_since
-from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._backup_store import look_at
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._backup_store import difference
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._database import Part
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._errors import GitLabError
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._postgresql_files import (
@@ -51,9 +50,9 @@ def find_manifest(store: Store, name: str | None) -> Manifest:
 
 
 def changed_archives(manifest: Manifest) -> list[str]:
-    """Return how the files of a backup differ from those that were verified; reads them from end to end."""
-    recorded = [one for one in (manifest.archive, manifest.configuration) if one]
-    return [text for one in recorded for text in [changed_since(one, look_at(one.path, one.size))] if text]
+    """Return how the archive that is restored differs from the one that was verified; reads it from end to end."""
+    text = difference(manifest.archive)
+    return [text] if text else []
 
 
 def archived_secrets(path: str) -> str | None:

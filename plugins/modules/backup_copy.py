@@ -46,11 +46,24 @@ options:
     type: path
   copied:
     description:
-      - Where there are copies of the archive whose checksum was read, each with C(host), C(path) and C(sha256). They are noted in the manifest if
-        the checksum is the right one. For copies that were made otherwise, for example to a third host.
+      - Where there are copies of the archive whose checksum was read. They are noted in the manifest if the checksum is the right one. For copies
+        that were made otherwise, for example to a third host.
     type: list
     elements: dict
     default: []
+    suboptions:
+      host:
+        description: The host that has the copy.
+        type: str
+        required: true
+      path:
+        description: The copy there.
+        type: str
+        required: true
+      sha256:
+        description: The checksum that was read there.
+        type: str
+        required: true
 seealso:
   - module: gitlab_fleet.upgrade.backup_verify
 """
@@ -114,17 +127,22 @@ def main() -> None:
         argument_spec={
             "id": {"type": "str", "required": True},
             "dest": {"type": "path"},
-            "copied": {"type": "list", "elements": "dict", "default": []},
+            "copied": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {name: {"type": "str", "required": True} for name in ("host", "path", "sha256")},
+            },
         },
         supports_check_mode=True,
     )
     try:
         store = Store()
-        before = manifest = store.require(module.params["id"])
+        before = manifest = store.require(module.params["id"], configuration=True)
         for copy in module.params["copied"]:
-            if copy.get("sha256") != manifest.archive.sha256:
+            if copy["sha256"] != manifest.archive.sha256:
                 raise GitLabError(
-                    f"The copy {copy.get('path')} on {copy.get('host')} has the sha256 {copy.get('sha256')}, the archive"
+                    f"The copy {copy['path']} on {copy['host']} has the sha256 {copy['sha256']}, the archive"
                     f" {manifest.archive.sha256}.",
                     "Remove the copy and run this again.",
                 )

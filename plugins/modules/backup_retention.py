@@ -10,13 +10,17 @@ module: backup_retention
 author:
   - The gitlab_fleet.upgrade authors (!UNKNOWN)
 version_added: 0.1.0
-short_description: Remove old backups, but never the newest verified one
+short_description: Remove old backups, but never one that may be the only way back
 description:
   - Removes from the host the backups that this collection made and that are too many or too old, with their archive of the configuration
     and their manifest. What others made stays.
-  - The newest verified backup never goes, whatever the options say. When something is to go, the checksum of that one is read first; one
-    that has changed does not count as verified. Without a verified one nothing goes.
+  - Whatever the options say, these verified backups never go, since each may be the only way back - the newest one of all, the last one of the
+    installed version, and the last one of the newest version before that. One without some parts, or without the configuration, takes the
+    place of none that has them, so that one of each kind may stay.
+  - When something is to go, the checksums of those that stay for that are read first; one that has changed does not count as verified.
+    Without a verified one nothing goes.
 extends_documentation_fragment:
+  - gitlab_fleet.upgrade.instance
   - gitlab_fleet.upgrade._attributes
   - gitlab_fleet.upgrade._attributes.actiongroup_gitlab
   - gitlab_fleet.upgrade._attributes.destructive
@@ -31,7 +35,9 @@ attributes:
     support: full
 options:
   keep:
-    description: How many verified backups to keep. Others that are older than these go with the rest. By default their number does not count.
+    description:
+      - How many verified backups to keep of those that have the same parts, or more. Others that are older than these go with the rest.
+      - By default their number does not count.
     type: int
   max_age_days:
     description: How old a backup may become. By default its age does not count.
@@ -75,16 +81,23 @@ files:
 
 import os
 import typing as t
+from dataclasses import replace
 from datetime import datetime, timezone
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils import _rolling_back
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._backup_manifest import Manifest, changed_since
-from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._backup_retention import Kept, to_remove
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._backup_retention import (
+    Kept,
+    to_remove,
+    ways_back,
+)
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._backup_store import RUN_FILE, Store, look_at
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._errors import GitLabError
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._instance import Instance, argument_spec
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._time import parse_moment
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._version import GitLabVersion
 
 DAY = 24 * 3600
 
@@ -92,24 +105,26 @@ DAY = 24 * 3600
 class Retention:
     """The backups of this host, and which of them go."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, installed: GitLabVersion) -> None:
         self._store = store
+        self._installed = installed
         self._backups: dict[str, tuple[Kept, list[str]]] = {}
         self._manifests = {one.id: one for one in store.readable()}
         for name in store.ids(RUN_FILE):
             self._backups[name] = self._look(name)
 
     def choose(self, keep: int | None, max_age: int | None) -> list[str]:
-        """Return the ids of those that go; the newest verified one is then known to be what it was."""
+        """Return the ids of those that go; those that never go are then known to be what they were."""
         now = datetime.now(timezone.utc)
         while True:
             kept = [one for one, _files in self._backups.values()]
-            gone = to_remove(kept, now, keep, max_age)
-            newest = max((one for one in kept if one.verified), key=lambda one: (one.created_at, one.id), default=None)
-            if not gone or newest is None or self._is_whole(self._manifests[newest.id]):
+            gone = to_remove(kept, now, self._installed, keep, max_age)
+            stay = ways_back(kept, self._installed) if gone else []
+            changed = [one for one in stay if not self._is_whole(self._manifests[one.id])]
+            if not changed:
                 return gone
-            files = self._backups[newest.id][1]
-            self._backups[newest.id] = (Kept(newest.id, newest.created_at, False), files)
+            for one in changed:
+                self._backups[one.id] = (replace(one, verified=False), self._backups[one.id][1])
 
     def files(self, name: str) -> list[str]:
         """Return the files of one backup that are there."""
@@ -137,9 +152,10 @@ class Retention:
         manifest = self._manifests.get(name)
         if manifest is None:
             made = os.stat(self._store.file(name, RUN_FILE)).st_mtime
-            return Kept(name, datetime.fromtimestamp(made, timezone.utc), False), files
+            return Kept(name, datetime.fromtimestamp(made, timezone.utc), False, self._installed), files
         created = parse_moment(manifest.created_at) or datetime.fromtimestamp(0, timezone.utc)
-        return Kept(name, created, manifest.verified), files
+        lacks = frozenset([*run.get("skipped", ()), *([] if manifest.configuration else ["configuration"])])
+        return Kept(name, created, manifest.verified, GitLabVersion.parse(manifest.gitlab.version), lacks), files
 
     def _is_whole(self, manifest: Manifest) -> bool:
         found = look_at(manifest.archive.path, manifest.archive.size)
@@ -148,7 +164,7 @@ class Retention:
 
 def main() -> None:
     module = AnsibleModule(
-        argument_spec={"keep": {"type": "int"}, "max_age_days": {"type": "int"}},
+        argument_spec=argument_spec(keep={"type": "int"}, max_age_days={"type": "int"}),
         required_one_of=[("keep", "max_age_days")],
         supports_check_mode=True,
     )
@@ -160,7 +176,7 @@ def main() -> None:
                 raise GitLabError(f"{name} cannot be {value}.", "Give a number from 1 on.")
         # The backup that is being restored could be one of those that go.
         _rolling_back.refuse()
-        retention = Retention(Store())
+        retention = Retention(Store(), Instance(module).version)
         before = retention.ids()
         gone = retention.choose(keep, days and days * DAY)
         files = [path for name in gone for path in retention.files(name)]

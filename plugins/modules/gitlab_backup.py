@@ -35,7 +35,8 @@ attributes:
   idempotent:
     support: partial
     details:
-      - With O(id), a backup of that id that was made by this module and is still there is not made again. Without, each run makes a new one.
+      - With O(id), a backup of that id that was made by this module and is still there is not made again, and RV(notes) tells its age. One that
+        was made with other parts is refused. Without O(id), each run makes a new one.
 options:
   id:
     description:
@@ -89,7 +90,10 @@ options:
       - By default for the Linux package only.
     type: bool
   backup_path:
-    description: The directory of the backups. By default what C(gitlab.yml) says.
+    description:
+      - The directory of the backups. By default what C(gitlab.yml) says.
+      - GitLab cannot be told another one than that for a single backup, so that a path that differs from it is refused. It is for an installation
+        whose C(gitlab.yml) names none.
     type: path
   check_space:
     description:
@@ -146,10 +150,11 @@ archive:
   returned: when the backup was over, also when it failed
   sample: /var/opt/gitlab/backups/fleet_1700535909_2023_11_21_14.0.12-ee_gitlab_backup.tar
 configuration:
-  description: The archive of C(/etc/gitlab); null without one.
+  description:
+    - The archive of C(/etc/gitlab); null without one. It is kept beside the manifest, where C(gitlab-ctl backup-etc) does not prune.
   type: str
   returned: when the backup was over, also when it failed
-  sample: /etc/gitlab/config_backup/gitlab_config_1700535900_2023_11_21.tar
+  sample: /var/lib/gitlab_fleet_upgrade/backups/fleet_1700535909_2023_11_21_14.0.12-ee/gitlab_config_1700535900_2023_11_21.tar
 space:
   description: The bytes that were reckoned to be needed, those that were free, and how that was reckoned; null with O(check_space=false).
   type: dict
@@ -246,7 +251,7 @@ from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._backup_creat
     configuration_default,
 )
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._backup_log import PARTS
-from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._backup_paths import backup_path
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._backup_paths import backup_path, named_backup_path
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._backup_request import COPY, STREAM, Request
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._backup_store import Store
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._errors import GitLabError
@@ -282,6 +287,7 @@ def main() -> None:
         configuration = params["configuration"]
         place = Place(
             directory=params["backup_path"] or backup_path(instance.installation),
+            configured=named_backup_path(instance.installation),
             configuration=configuration_default(params["install_type"]) if configuration is None else configuration,
             check_space=params["check_space"],
         )

@@ -41,6 +41,7 @@ options:
   configuration:
     description:
       - Whether the configuration and the secrets are going to be put back from the backup (V(from_backup)), or stay as they are (V(keep)).
+      - Only with V(from_backup) the backup's archive of C(/etc/gitlab) must be there, as it was verified.
     type: str
     choices: [from_backup, keep]
     default: from_backup
@@ -214,7 +215,7 @@ from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils import (
     _rolling_back,
 )
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils import _rollback_reading as reading
-from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._backup_store import Store
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._backup_store import Store, difference
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._errors import GitLabError
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._gitlab import OMNIBUS
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._instance import Instance, argument_spec
@@ -272,8 +273,8 @@ def run(module: AnsibleModule) -> dict[str, t.Any]:
     sessions = instance.sessions()
     # Before anything else is asked of it: its error says most.
     postgresql = reading.read_postgresql(sessions[0])
-    changed = reading.changed_archives(manifest)
-    configuration = manifest.configuration
+    configuration = manifest.configuration if options.configuration == _rollback.FROM_BACKUP else None
+    changed_configuration = difference(configuration)
     facts = _rollback.Facts(
         manifest=manifest,
         version=instance.version_text,
@@ -283,10 +284,13 @@ def run(module: AnsibleModule) -> dict[str, t.Any]:
         free=reading.free_bytes(os.path.dirname(manifest.archive.path)),
         place=_restore_place.look(instance, manifest),
         connections=_direct_connection.read_connections(instance.installation),
-        changed_archives=changed,
+        changed_archives=reading.changed_archives(manifest),
+        changed_configuration=changed_configuration,
         package_missing=why_package_is_missing(instance.runner, package, manifest, params["package_file"]),
         secrets={node: digest or None for node, digest in params["secrets"].items()},
-        archived_secrets=reading.archived_secrets(configuration.path) if configuration and not changed else None,
+        archived_secrets=reading.archived_secrets(configuration.path)
+        if configuration and not changed_configuration
+        else None,
         record=read_record(_rolling_back.RECORD),
     )
     state = _rollback.state(facts, options)

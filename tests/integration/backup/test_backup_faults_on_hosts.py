@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import json
 import typing as t
 from pathlib import Path
 
@@ -216,6 +217,10 @@ def test_a_killed_controller_loses_nothing_and_the_backup_is_made_once(host: Hos
             host.wait_until(lambda: "pg_dump" in host.processes())
             kill_controller(process, tmp_path)
         host.sh("pkill -KILL -f 'sshd: roo[t]' || true")
+        # Whoever never asks again can still find its files, and remove them.
+        run = json.loads(host.sh(f"cat {STATE}/backups/*/run.json"))
+        assert run["archive"].startswith(f"{BACKUPS}/fleet_")
+        assert run["configuration"] == host.sh(f"ls {STATE}/backups/*/gitlab_config_*.tar")
         result = host.run("gitlab_backup")
     assert not result["failed"], result
     assert host.sh(f"grep -l {result['id']} {STATE}/jobs/archive/gitlab_backup.*/job.json | wc -l") == "1"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import typing as t
 from pathlib import Path
 
@@ -67,6 +68,11 @@ def test_a_backup_is_made_once_and_verified(host: Host) -> None:
     assert host.sh(f"stat -c %a {result['manifest_path']}") == "600"
     assert host.sh(f"sha256sum {made['archive']} | cut -d' ' -f1") == manifest["archive"]["sha256"]
     assert manifest["skipped"] == ["registry"]
+    # Not where gitlab-ctl backup-etc would prune it.
+    kept = manifest["configuration"]["path"]
+    assert kept.startswith(f"{STATE}/backups/whole/gitlab_config_")
+    assert made["configuration"] == kept
+    assert host.sh(f"stat -c %a {kept}; ls /etc/gitlab/config_backup") == "600"
     assert [part["name"] for part in manifest["parts"] if not part["size"]] == []
     secrets = host.sh("sha256sum /etc/gitlab/gitlab-secrets.json | cut -d' ' -f1")
     assert manifest["secrets"] == {host.name: secrets}
@@ -82,12 +88,19 @@ def test_a_backup_is_made_once_and_verified(host: Host) -> None:
     expected = host.traces()
     again = host.run("gitlab_backup", id="whole")
     assert (again["changed"], again["commands"]) == (False, [])
+    assert re.fullmatch("The backup whole was made .* ago, and is not made again.", again["notes"][-1])
     assert host.traces() == expected
     assert not host.verified("whole", node=host.name)["changed"]
 
 
 def test_a_verified_backup_is_proven_by_loading_it_and_nothing_is_left(host: Host) -> None:
     before = host.sh("ls -A /var/opt/gitlab; pgrep -c -f '[p]ostgres -D'")
+    scratch = "/mnt/gitlab_fleet_upgrade_scratch"
+    host.sh(f"mkdir {scratch}; echo theirs >{scratch}/file")
+    refused = host.run("backup_prove", id="whole", scratch_path="/mnt")
+    assert refused["failed"]
+    assert "no proof by backup_prove made it" in refused["msg"]
+    assert host.sh(f"cat {scratch}/file; rm -r {scratch}") == "theirs"
 
     result = host.run("backup_prove", id="whole", node=host.name)
 
@@ -123,6 +136,8 @@ def test_a_copy_is_taken_up_where_it_stopped_and_has_the_right_checksum(old: Hos
     assert not old.run("backup_copy", id="whole", dest=str(tmp_path))["changed"]
     wrong = old.run("backup_copy", id="whole", copied=[{"host": "x", "path": "/x", "sha256": "ab" * 32}])
     assert wrong["failed"]
+    bare = old.run("backup_copy", id="whole", copied=[{"path": "/x", "sha256": "ab" * 32}])
+    assert "missing required arguments: host" in bare["msg"]
 
 
 def test_the_database_alone_is_a_backup_of_its_own(old: Host) -> None:
@@ -132,22 +147,33 @@ def test_the_database_alone_is_a_backup_of_its_own(old: Host) -> None:
     assert [part["name"] for part in manifest["parts"]] == ["db"]
     assert "uploads" in manifest["skipped"]
     assert {part["name"] for part in made["parts"] if part["outcome"] == "done"} == {"db"}
+    more = old.run("gitlab_backup", id="database")
+    assert more["failed"]
+    assert "with these parts only: db; now it is to have all parts" in more["msg"]
+    elsewhere = old.run("gitlab_backup", id="elsewhere", backup_path="/mnt")
+    assert elsewhere["failed"]
+    assert f"would go to {BACKUPS}, which gitlab.yml names" in elsewhere["msg"]
+    assert old.sh(f"ls -d {STATE}/backups/elsewhere 2>/dev/null || true") == ""
 
 
-def test_old_backups_go_and_the_newest_verified_one_never_does(old: Host) -> None:
+def test_old_backups_go_and_what_may_be_the_only_way_back_never_does(old: Host) -> None:
+    # The whole one is older than it, and the only one that has the files.
+    assert not old.run("backup_retention", keep=1)["changed"]
+    old.made(id="later", database_only=True)
+    old.verified("later")
     old.made(id="unverified", database_only=True)
     planned = old.run("backup_retention", check=True, keep=1)
-    assert (planned["changed"], planned["removed"]) == (True, ["whole"])
-    assert old.sh(f"ls {old.archive('whole')}")
+    assert (planned["changed"], planned["removed"]) == (True, ["database"])
+    assert old.sh(f"ls {old.archive('database')}")
 
     removed = old.run("backup_retention", keep=1)
-    assert removed["removed"] == ["whole"]
-    assert old.sh(f"ls {BACKUPS} {STATE}/backups").count("whole") == 0
-    assert sorted(removed["kept"]) == ["database", "unverified"]
+    assert removed["removed"] == ["database"]
+    assert old.sh(f"ls {BACKUPS} {STATE}/backups").count("database") == 0
+    assert sorted(removed["kept"]) == ["later", "unverified", "whole"]
     assert not old.run("backup_retention", keep=1, max_age_days=1)["changed"]
 
     # What has changed is not verified any more: now nothing may go.
-    old.sh(f"printf x >>{old.archive('database')}")
+    old.sh(f"printf x >>{old.archive('whole')}; printf x >>{old.archive('later')}")
     old.sh(f"touch -d '3 days ago' {STATE}/backups/unverified/run.json")
     assert not old.run("backup_retention", max_age_days=1)["changed"]
     assert old.sh(f"ls {old.archive('unverified')}")

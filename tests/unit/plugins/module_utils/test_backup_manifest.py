@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils import _backup_manifest as m
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._backup_store import Store, look_at
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._errors import GitLabError
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._rollback_reading import changed_archives
 
 SHA = "ab" * 32
 NAME = "1700535909_2023_11_21_14.0.12-ee"
@@ -204,9 +205,21 @@ def test_a_file_that_was_changed_is_refused(backup: Backup, file: str, content: 
         path.write_bytes(content)
 
     with pytest.raises(GitLabError) as caught:
-        backup.store.require()
+        backup.store.require(configuration=True)
     assert words in caught.value.msg
     assert caught.value.remedy
+
+
+def test_a_lost_configuration_counts_only_where_it_is_wanted(backup: Backup) -> None:
+    backup.configuration.unlink()
+
+    assert backup.store.require() == backup.manifest
+    assert changed_archives(backup.manifest) == []
+
+    backup.archive.write_bytes(b"contenT")
+    with pytest.raises(GitLabError, match="has the sha256"):
+        backup.store.require()
+    assert len(changed_archives(backup.manifest)) == 1
 
 
 def test_one_that_is_not_verified_is_refused_by_name_and_not_chosen_without(backup: Backup) -> None:

@@ -13,7 +13,10 @@ from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._backup_paths
     backup_path,
     configured_backup_path,
     data_paths,
+    named_backup_path,
+    refuse_directory,
 )
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._errors import GitLabError
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._gitlab import Installation
 
 # In the form of the Linux package's template.
@@ -53,11 +56,24 @@ def test_the_directory_of_the_backups(text: str, path: str | None) -> None:
 def test_a_self_compiled_gitlab_has_it_below_its_own_directory(tmp_path: pathlib.Path) -> None:
     installation = Installation.create("source", str(tmp_path))
     assert backup_path(installation) == f"{tmp_path}/tmp/backups"
+    assert named_backup_path(installation) is None
 
     (tmp_path / "config").mkdir()
     (tmp_path / "config" / "gitlab.yml").write_text(OMNIBUS)
     assert backup_path(installation) == "/mnt/backups"
     assert data_paths(installation, ["uploads", "db"]) == {"uploads": f"{tmp_path}/public/uploads"}
+
+
+def test_a_directory_that_gitlab_would_not_use_is_refused(tmp_path: pathlib.Path) -> None:
+    here, other = tmp_path / "here", tmp_path / "other"
+    here.mkdir()
+    (tmp_path / "link").symlink_to(here)
+
+    refuse_directory(str(other), None)
+    refuse_directory(f"{here}/", str(here))
+    refuse_directory(str(tmp_path / "link"), str(here))
+    with pytest.raises(GitLabError, match=f"would go to {here}, which gitlab.yml names, and not to {other}"):
+        refuse_directory(str(other), str(here))
 
 
 def test_code_that_did_not_come_in_a_zip_file_stays_where_it_is(tmp_path: pathlib.Path) -> None:

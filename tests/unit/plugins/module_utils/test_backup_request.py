@@ -14,6 +14,7 @@ from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._backup_reque
     Request,
     new_id,
     refuse_connection,
+    refuse_other_parts,
 )
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._direct_connection import Direct, Server
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._errors import GitLabError
@@ -123,3 +124,24 @@ def test_a_dump_through_pgbouncer_is_refused(
     except GitLabError as error:
         refusal = error.msg
     assert (refusal is None) if words is None else (refusal is not None and words in refusal)
+
+
+@pytest.mark.parametrize(
+    ("options", "skipped", "words"),
+    [
+        ({}, [], None),
+        ({"skip": ["uploads", "db"]}, ["db", "uploads"], None),
+        ({"database_only": True}, [name for name in PARTS if name != "db"], None),
+        ({}, [name for name in PARTS if name != "db"], "with these parts only: db; now it is to have all parts"),
+        ({"skip": ["db"]}, [], "with all parts; now it is to have these parts only: repositories, "),
+    ],
+)
+def test_a_backup_of_other_parts_is_another_one(
+    options: dict[str, t.Any], skipped: list[str], words: str | None
+) -> None:
+    request = Request.create({**DEFAULTS, **options})
+    if words is None:
+        refuse_other_parts(request, "samename", skipped)
+    else:
+        with pytest.raises(GitLabError, match=words):
+            refuse_other_parts(request, "samename", skipped)

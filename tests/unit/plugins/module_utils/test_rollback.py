@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from rollbacks import BACK, BEGUN, FAILED, FINISHED, MANIFEST, MINE, NEWER, NODE, OPTIONS, OTHER, SAME, THERE
 
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils import _rollback as rb
-from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._backup_manifest import Check
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._backup_manifest import Check, Copy
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._direct_connection import Direct, Server
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._restore_place import Place
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._topology import Connection
@@ -116,6 +116,12 @@ KEPT = replace(OPTIONS, configuration=rb.KEEP)
             OPTIONS,
             ["backup"],
             id="tampered",
+        ),
+        pytest.param(
+            replace(FAILED, changed_configuration="It is not there any more.", archived_secrets=None),
+            OPTIONS,
+            ["configuration"],
+            id="configuration lost",
         ),
         pytest.param(replace(FAILED, version="14.2.7"), OPTIONS, ["edition"], id="CE over an EE backup"),
         pytest.param(replace(FAILED, version="13.12.1-ee"), OPTIONS, ["version"], id="older than the backup"),
@@ -244,6 +250,21 @@ def test_after_the_restore_only_the_rest_is_left() -> None:
     assert rb.steps(replace(facts, record=None), OPTIONS) == []
 
 
+def test_where_the_lost_configuration_can_be_had_from() -> None:
+    copy = Copy("controller", "/srv/gitlab-backups/acme-1/x/x_gitlab_backup.tar", MINE, "2023-11-21T03:11:00Z")
+    lost = replace(
+        FAILED,
+        manifest=MANIFEST.with_copy(copy),
+        changed_configuration="It is not there any more.",
+        archived_secrets=None,
+    )
+
+    [reason] = rb.reasons(lost, OPTIONS)
+    assert "controller:/srv/gitlab-backups/acme-1/x/c.tar" in reason.remedy
+    kept = replace(OPTIONS, configuration=rb.KEEP)
+    assert rb.reasons(replace(lost, secrets={NODE: MINE}), kept) == []
+
+
 FACTS = st.builds(
     rb.Facts,
     manifest=st.builds(
@@ -262,6 +283,7 @@ FACTS = st.builds(
     package_missing=st.sampled_from([None, "No."]),
     secrets=st.dictionaries(st.sampled_from([NODE, "sidekiq-1"]), st.sampled_from([MINE, OTHER, None])),
     archived_secrets=st.sampled_from([MINE, OTHER, None]),
+    changed_configuration=st.sampled_from([None, "It is not there any more."]),
     record=st.sampled_from([None, BEGUN, FINISHED]),
 )
 
@@ -282,6 +304,7 @@ def test_nothing_is_possible_that_one_check_alone_forbids(facts: rb.Facts, optio
         assert options.database_only or "repositories" not in manifest.skipped
         kept = options.configuration == rb.KEEP
         assert (facts.secrets.get(NODE) if kept else facts.archived_secrets) == MINE
+        assert kept or not facts.changed_configuration
         assert facts.postgresql.major >= 13
         if facts.postgresql.major == 14 and facts.postgresql.packaged:
             assert facts.postgresql.kept_majors
