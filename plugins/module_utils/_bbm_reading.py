@@ -54,7 +54,7 @@ def status_from_probe(output: str, options: Options) -> dict[str, t.Any]:
     answer = _probe.read(output, _installation(options), options["databases"])
     readings = [Reading(database, answer.parts[database.name]) for database in answer.topology.databases]
     selection = Selection.from_options(options, answer.topology)
-    result = status(answer.version, readings, selection, answer.rolling_back)
+    result = status(answer.version, readings, selection, answer.rolling_back, answer.sidekiq)
     return dict(result, commands=answer.commands)
 
 

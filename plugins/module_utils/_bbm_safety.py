@@ -16,6 +16,7 @@ from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._background_m
     STUCK,
     ignorable,
 )
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._sidekiq_waiting import NOT_ASKED, Waiting
 
 if t.TYPE_CHECKING:
     from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._bbm import BatchedMigration
@@ -39,13 +40,15 @@ def unsafe_reasons(
     unproven: t.Sequence[BatchedMigration],
     standbys: t.Sequence[str],
     schema_down: t.Mapping[str, t.Sequence[str] | None],
+    sidekiq: Waiting | None,
 ) -> list[str]:
     """Say what keeps the instance from being upgraded; nothing only if everything is proven.
 
     ``background`` are the pending non-batched migrations by class, None if a database could not tell them.
     ``unproven`` are finished migrations of which nothing shows that they ran, ``standbys`` the databases that answered
     from a standby, ``schema_down`` the versions of the installed code's schema migrations that are down, by database,
-    None where there were no files to compare with.
+    None where there were no files to compare with; ``sidekiq`` is what waits there of the non-batched kind. What was not
+    asked is left to :func:`unasked`.
     """
     unfinished: dict[str, list[BatchedMigration]] = {}
     for migration in blocking(version, migrations):
@@ -64,18 +67,34 @@ def unsafe_reasons(
             "whether non-batched background migrations are pending could not be read:"
             " a database has no table background_migration_jobs"
         )
+    if sidekiq and sidekiq.total:
+        reasons.append(_in_sidekiq(sidekiq))
     if unproven:
         reasons.append(_skipped(version, unproven))
     reasons += [
         f"the database {name} was read from a standby, which can lag behind; run this on the PostgreSQL primary"
         for name in standbys
     ]
-    reasons += [_down(name, versions) for name, versions in schema_down.items() if versions]
+    return reasons + [_down(name, versions) for name, versions in schema_down.items() if versions]
+
+
+def unasked(
+    version: GitLabVersion | None, schema_down: t.Mapping[str, t.Sequence[str] | None], sidekiq: Waiting | None
+) -> list[str]:
+    """Say what keeps the instance from being proven safe because it could not be asked, and who can ask it."""
+    reasons = []
     not_compared = [name for name, versions in schema_down.items() if versions is None]
     if not_compared:
         reasons.append(
             f"whether schema migrations of {', '.join(not_compared)} are down was not asked: GitLab's code, with the files to"
             " compare, is not on the host that was asked; run this, or db_migrate_status, on the deploy node"
+        )
+    if (version is None or version.minor <= LAST_WITH_BACKGROUND_MIGRATIONS) and (
+        not sidekiq or sidekiq.numbers is None
+    ):
+        reasons.append(
+            f"whether non-batched background migrations wait in Sidekiq was not asked ({(sidekiq or NOT_ASKED).why}); run"
+            " background_migrations, which asks GitLab itself"
         )
     return reasons
 
@@ -91,6 +110,14 @@ def _skipped(version: GitLabVersion | None, unproven: t.Sequence[BatchedMigratio
         f"{what}. Neither waiting nor bbm_finalize helps: the cure is the upgrade to 18.10 or later (the next stop is 18.11,"
         " its newest patch), whose schema migrations run them. When this is the only reason, make a backup and upgrade all"
         " the same, but not to 18.9.0 or 18.9.1, which fail on such rows (CheckViolation)"
+    )
+
+
+def _in_sidekiq(sidekiq: Waiting) -> str:
+    numbers = ", ".join(f"{number} {place}" for place, number in (sidekiq.numbers or {}).items() if number)
+    return (
+        f"non-batched background migrations wait in Sidekiq: {numbers}; run background_migrations to see which, and let Sidekiq work"
+        " them off or clear them (state: cleared; retry_dead_jobs: true for those that failed and are to be tried again)"
     )
 
 

@@ -26,7 +26,12 @@ from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._bbm_progress
     progress,
     rate,
 )
-from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._bbm_safety import blocking, ignored, unsafe_reasons
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._bbm_safety import (
+    blocking,
+    ignored,
+    unasked,
+    unsafe_reasons,
+)
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._bbm_scheduler import (
     Scheduler,
     read_scheduler,
@@ -38,6 +43,7 @@ from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._bbm_stall im
     stalled_reasons,
 )
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._errors import GitLabError
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._sidekiq_waiting import Waiting
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._time import iso, parse_moment
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._version import GitLabVersion
 
@@ -130,11 +136,12 @@ def status(
     readings: t.Sequence[Reading],
     selection: Selection,
     rolling_back: Rollback | None = None,
+    sidekiq: Waiting | None = None,
 ) -> dict[str, t.Any]:
     """Return the result of C(bbm_status), without C(commands).
 
     ``version`` is the content of the VERSION file, None where only the database could be asked; ``readings`` are all databases of the instance, main first;
-    ``rolling_back`` is the rollback that is under way.
+    ``rolling_back`` is the rollback that is under way; ``sidekiq`` is None where only the databases were asked.
 
     :raises GitLabError: a database has no batched background migrations, or a selected one does not exist.
     """
@@ -154,14 +161,18 @@ def status(
         for name, count in reading.answers.get("background", {}).items():
             background[name] = background.get(name, 0) + count
     unproven = [migration for database in databases for migration in database.unproven]
+    schema_down = {reading.database.name: reading.answers.get("schema_down") for reading in readings}
+    not_asked = unasked(release, schema_down, sidekiq)
     reasons = unsafe_reasons(
         release,
         everything,
         background if all("background" in reading.answers for reading in readings) else None,
         unproven,
         [reading.database.name for reading in readings if reading.answers["server"]["standby"]],
-        {reading.database.name: reading.answers.get("schema_down") for reading in readings},
+        schema_down,
+        sidekiq,
     )
+    reasons += not_asked
     if rolling_back:
         reasons.insert(0, rolling_back.text)
     by_state: dict[str, list[str]] = {}
@@ -183,9 +194,14 @@ def status(
         "unproven": [migration.id for migration in unproven],
         "by_state": by_state,
         "scheduler": scheduler.to_result(),
-        "background_migrations": {"pending": background, "total": sum(background.values())},
+        "background_migrations": {
+            "pending": background,
+            "total": sum(background.values()),
+            "in_sidekiq": dict(sidekiq.numbers) if sidekiq and sidekiq.numbers else None,
+        },
         "safe_to_upgrade": not reasons,
         "reasons": reasons,
+        "unasked": not_asked,
         "notes": ignored(release, everything),
         "read_at": iso(databases[0].now),
     }

@@ -10,7 +10,7 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass, field
 
-from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils import _rolling_back
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils import _rolling_back, _sidekiq_waiting
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._database import (
     Part,
     connection_error,
@@ -41,9 +41,11 @@ _REMEDIES: t.Mapping[str, str] = {
 # It needs a POSIX shell, sed and awk. What is foreign (files, errors) is indented by "| ", so that only the probe
 # itself can write a mark; what psql prints is JSON or a mark of its own. Of database.yml only the lines that say where
 # the databases are leave the host, never a password. The versions of the migration files go to psql, not over the line.
-SCRIPT = r"""
-version_file=$1 database_yml=$2 names=$3 rollback=$4
-shift 4
+SCRIPT = (
+    _sidekiq_waiting.SCRIPT
+    + r"""
+version_file=$1 database_yml=$2 names=$3 rollback=$4 configuration=$5
+shift 5
 set -f
 export LC_ALL=C PGCLIENTENCODING=UTF8 PGCONNECT_TIMEOUT=10 PGAPPNAME=gitlab_fleet.upgrade
 cd /
@@ -58,6 +60,16 @@ text=$(cat "$version_file" 2>&1)
 rc=$?
 indent "$text"
 mark "end $rc"
+# From 15.1 on every background migration is batched.
+case $text in
+13.* | 14.* | 15.0*)
+  mark sidekiq
+  text=$(sidekiq_waiting "$configuration")
+  rc=$?
+  indent "$text"
+  mark "end $rc"
+  ;;
+esac
 if [ -e "$rollback" ]; then
   mark rollback
   text=$(cat "$rollback" 2>&1)
@@ -87,6 +99,7 @@ for name in $names; do
 done
 mark done
 """
+)
 
 
 @dataclass
@@ -111,6 +124,8 @@ class Answer:
     parts: t.Mapping[str, t.Mapping[str, t.Any]]
     # The rollback that is under way.
     rolling_back: _rolling_back.Rollback | None
+    # What waits in Sidekiq; None in versions where nothing can.
+    sidekiq: _sidekiq_waiting.Waiting | None
     # The commands that asked.
     commands: list[list[str]]
 
@@ -135,6 +150,7 @@ def command(installation: Installation, databases: t.Mapping[str, str] | None) -
         "" if names else installation.database_config,
         " ".join(names),
         _rolling_back.PATH,
+        installation.database_config.rpartition("/")[0],
         *words[:place],
         *words[place + 2 :],
     ]
@@ -167,9 +183,14 @@ def read(output: str, installation: Installation, databases: t.Mapping[str, str]
         database.name: _parts(database.dbname, sections.get(f"database {database.dbname}"))
         for database in topology.databases
     }
-    rolling_back = _rollback_target(sections.get("rollback"))
+    waiting = sections.get("sidekiq")
     return Answer(
-        version, topology, parts, rolling_back, [installation.psql(database.dbname) for database in topology.databases]
+        version,
+        topology,
+        parts,
+        _rollback_target(sections.get("rollback")),
+        _sidekiq_waiting.parse(waiting.lines, waiting.rc) if waiting else None,
+        [installation.psql(database.dbname) for database in topology.databases],
     )
 
 
@@ -180,7 +201,7 @@ def _sections(output: str) -> dict[str, _Section]:
     # Not splitlines: JSON may hold characters that it takes for the end of a line.
     for line in output.split("\n"):
         word, _blank, rest = line[len(MARK) :].rstrip("\r").partition(" ") if line.startswith(MARK) else ("", "", line)
-        if word in ("version", "rollback", "config", "database"):
+        if word in ("version", "sidekiq", "rollback", "config", "database"):
             current, errors = sections.setdefault(f"{word} {rest}".strip(), _Section()), False
         elif word == "errors":
             errors = True

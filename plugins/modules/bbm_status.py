@@ -74,6 +74,18 @@ EXAMPLES = r"""
     that: migrations.safe_to_upgrade
     fail_msg: "{{ migrations.reasons | join('; ') }}"
 
+- name: Ask GitLab itself what waits in Sidekiq, with Redis on another host and GitLab up to 15.0
+  gitlab_fleet.upgrade.background_migrations:
+  become: true
+  register: older
+
+- name: Stop if anything else keeps the instance from being upgraded
+  ansible.builtin.assert:
+    that:
+      - migrations.reasons | difference(migrations.unasked) | length == 0
+      - older.reasons | length == 0
+    fail_msg: "{{ (migrations.reasons | difference(migrations.unasked) + older.reasons) | join('; ') }}"
+
 - name: Show what is unfinished in the database ci
   gitlab_fleet.upgrade.bbm_status:
     database: [ci]
@@ -379,18 +391,27 @@ scheduler:
       type: int
       sample: 2
 background_migrations:
-  description: The pending background migrations of the older, non-batched kind, as far as the database knows them.
+  description:
+    - The background migrations of the older, non-batched kind that are not done, as far as that can be told without Rails;
+      M(gitlab_fleet.upgrade.background_migrations) tells more.
   type: dict
   returned: success
   contains:
     pending:
-      description: Their number by class.
+      description: The number of pending tracked rows by class.
       type: dict
       sample: {BackfillDraftStatusOnMergeRequests: 3}
     total:
-      description: Their number.
+      description: The number of those in RV(background_migrations.pending).
       type: int
       sample: 3
+    in_sidekiq:
+      description:
+        - Up to GitLab 15.0 the number of messages that wait in Sidekiq, of which many classes keep no row, as C(queued), C(scheduled) and
+          C(retrying) (failed, and to be tried again).
+        - Null where Redis could not be asked, see RV(unasked), and from 15.1 on.
+      type: dict
+      sample: {queued: 0, scheduled: 3, retrying: 0}
 safe_to_upgrade:
   description:
     - Whether it is proven that nothing blocks an upgrade. What could not be read counts as blocking.
@@ -408,6 +429,16 @@ reasons:
     - >-
       1 batched background migration is active: CopyColumnUsingBackgroundMigrationJob on push_event_payloads (main_85);
       wait for them (bbm_wait) or finalize them (bbm_finalize)
+unasked:
+  description:
+    - What could not be asked in this way, and who can ask it. Each is also one of RV(reasons), and there alone it keeps RV(safe_to_upgrade)
+      false however often this is run.
+    - Up to GitLab 15.0, Redis is asked where it is on the host that was asked, has no password, and no C(routing_rules) are set. Elsewhere
+      M(gitlab_fleet.upgrade.background_migrations) must be run, and what it says taken in place of this.
+  type: list
+  elements: str
+  returned: success
+  sample: []
 notes:
   description: What is unfinished and yet no reason, since GitLab says that it can be ignored in this version.
   type: list

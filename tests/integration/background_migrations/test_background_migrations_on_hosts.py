@@ -63,15 +63,33 @@ def fill(host: Older) -> None:
     host.redis('LPUSH resque:gitlab:queue:background_migration \'{"class":"MergeWorker","args":["TrackedJob",[7,8]]}\'')
 
 
+@pytest.mark.parametrize("place", ["queued", "scheduled", "retrying"])
+def test_what_only_sidekiq_knows_is_not_safe_either(stuck: Older, place: str) -> None:
+    # Of others, and of the batched kind.
+    stuck.redis(
+        'ZADD resque:gitlab:schedule 1 \'{"class":"MergeWorker","args":[7]}\'',
+        'ZADD resque:gitlab:retry 1 \'{"class":"Database::BatchedBackgroundMigrationWorker","args":[]}\'',
+    )
+    nothing = stuck.fleet.run(STUCK, "bbm_status")
+    assert (nothing["safe_to_upgrade"], nothing["reasons"]) == (True, [])
+    stuck.message(place, "UntrackedJob", [1, 2])
+    one = stuck.fleet.run(STUCK, "bbm_status")
+    assert one["background_migrations"]["in_sidekiq"] == {"queued": 0, "scheduled": 0, "retrying": 0, place: 1}
+    assert (one["safe_to_upgrade"], one["unasked"]) == (False, [])
+    assert f"wait in Sidekiq: 1 {place}; run background_migrations" in one["reasons"][0]
+
+
 def test_without_redis_there_is_no_boot_and_no_claim(first: Older) -> None:
     fill(first)
     first.sh("gitlab-ctl stop redis")
     try:
+        status = first.fleet.run(FIRST, "bbm_status")
         rows = first.run(sidekiq=False)
         broken = first.run()
         unclear = first.run(state="cleared", poll_interval=1)
     finally:
         first.sh("gitlab-ctl start redis; for n in $(seq 30); do gitlab-rails runner 1 && break; sleep 1; done")
+    assert ["Redis does not answer" in reason for reason in status["unasked"]] == [True]
     assert not rows["failed"], rows
     assert counts(rows) == {("main", "TrackedJob"): (3, None, None, None, None)}
     assert (rows["cleared"], rows["commands"], rows["totals"]["remaining"]) == (False, [], None)

@@ -273,7 +273,7 @@ INSERT INTO background_migration_jobs (class_name, status) VALUES ('B', 1), ('A'
         "disallow_database_ddl_feature_flags": {"enabled": None, "set": False},
         "max_running": 5,
     }
-    assert result["background_migrations"] == {"pending": {"A": 2, "C": 1}, "total": 3}
+    assert result["background_migrations"] == {"pending": {"A": 2, "C": 1}, "total": 3, "in_sidekiq": None}
     failed = result["migrations"][0]
     assert failed["last_error"] == {
         "job_id": 2,

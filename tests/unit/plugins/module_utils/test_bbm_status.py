@@ -11,11 +11,13 @@ import pytest
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._bbm_status import Reading, Selection, status
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._errors import GitLabError
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._rolling_back import Rollback
+from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._sidekiq_waiting import Waiting
 from ansible_collections.gitlab_fleet.upgrade.plugins.module_utils._topology import Topology, topology_from_option
 
 Row = dict[str, t.Any]
 
 EVERYTHING = Selection()
+NONE_WAITS = Waiting({"queued": 0, "scheduled": 0, "retrying": 0})
 ONE = topology_from_option({"main": "gitlabhq_production", "ci": "gitlabhq_production"})
 TWO = topology_from_option({"main": "gitlabhq_production", "ci": "gitlabhq_production_ci"})
 
@@ -110,9 +112,10 @@ def read(
     topology: Topology = ONE,
     selection: Selection = EVERYTHING,
     rolling_back: Rollback | None = None,
+    sidekiq: Waiting | None = NONE_WAITS,
 ) -> dict[str, t.Any]:
     readings = [Reading(database, parts) for database, parts in zip(topology.databases, per_database, strict=True)]
-    return status(version, readings, selection, rolling_back)
+    return status(version, readings, selection, rolling_back, sidekiq)
 
 
 GOLDEN: Row = {
@@ -212,6 +215,7 @@ def test_only_schema_migrations_that_are_known_to_be_up_are_safe(down: t.Any, wo
     assert result["safe_to_upgrade"] is (not words)
     assert result["databases"][0]["schema_migrations_down"] == (None if down == "absent" else down)
     assert len(result["reasons"]) == len(words)
+    assert result["unasked"] == [reason for reason in result["reasons"] if "was not asked" in reason]
     assert all(word in reason for word, reason in zip(words, result["reasons"], strict=True))
 
 
@@ -269,7 +273,11 @@ def test_the_rest_of_the_result() -> None:
         "failed": ["main_3"],
         "paused": ["ci_1"],
     }
-    assert result["background_migrations"] == {"pending": {"Old": 3, "Other": 4}, "total": 7}
+    assert result["background_migrations"] == {
+        "pending": {"Old": 3, "Other": 4},
+        "total": 7,
+        "in_sidekiq": NONE_WAITS.numbers,
+    }
     assert result["migrations"][2]["last_error"] == {
         "job_id": 9,
         "exception_class": "A",
@@ -377,6 +385,35 @@ def test_safe_only_if_everything_is_proven(version: str | None, parts: Row, reas
     assert len(result["reasons"]) == len(reasons), result["reasons"]
     for reason, words in zip(result["reasons"], reasons, strict=True):
         assert words in reason
+
+
+@pytest.mark.parametrize(
+    ("version", "sidekiq", "words"),
+    [
+        pytest.param("14.10.5", NONE_WAITS, [], id="nothing waits"),
+        pytest.param(
+            "14.10.5",
+            Waiting({"queued": 0, "scheduled": 2, "retrying": 1}),
+            ["non-batched background migrations wait in Sidekiq: 2 scheduled, 1 retrying; run background_migrations"],
+            id="without a row",
+        ),
+        pytest.param(
+            "15.0.5", Waiting(None, "Redis does not answer"), ["not asked (Redis does not answer)"], id="down"
+        ),
+        pytest.param("15.0.5", None, ["not asked (only the databases were asked); run background"], id="by network"),
+        pytest.param(None, None, ["not asked (only the databases were asked)"], id="without a version"),
+        pytest.param("15.1.0", None, [], id="where there are none any more"),
+    ],
+)
+def test_what_waits_in_sidekiq_alone_is_not_safe(
+    version: str | None, sidekiq: Waiting | None, words: list[str]
+) -> None:
+    result = read(version, answers(DONE), sidekiq=sidekiq)
+    assert result["safe_to_upgrade"] is (not words)
+    assert len(result["reasons"]) == len(words), result["reasons"]
+    assert all(word in reason for word, reason in zip(words, result["reasons"], strict=True))
+    assert result["unasked"] == [reason for reason in result["reasons"] if "was not asked" in reason]
+    assert result["background_migrations"]["in_sidekiq"] == (sidekiq.numbers if sidekiq else None)
 
 
 def test_a_failure_that_can_be_ignored_is_said_and_stays_unfinished() -> None:

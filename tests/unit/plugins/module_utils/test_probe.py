@@ -56,6 +56,13 @@ def test_a_good_answer() -> None:
     assert [command[-3] for command in answer.commands] == ["gitlabhq_production", "gitlabhq_production_ci"]
 
 
+def test_what_waits_in_sidekiq() -> None:
+    assert _probe.read(GOOD, OMNIBUS, None).sidekiq is None
+    section = "@@probe sidekiq\n| queued 1\n| scheduled 2\n| retrying 3\n@@probe end 0\n@@probe config\n"
+    asked = _probe.read(GOOD.replace("@@probe config\n", section), OMNIBUS, None).sidekiq
+    assert asked and asked.numbers == {"queued": 1, "scheduled": 2, "retrying": 3}
+
+
 def under_way(record: str) -> str:
     return GOOD.replace("@@probe config\n", f"@@probe rollback\n{record}\n@@probe end 0\n@@probe config\n")
 
@@ -170,7 +177,8 @@ def test_the_command_asks_the_configuration_or_the_databases_that_are_named() ->
     assert argv[:2] == ["/bin/sh", "-c"]
     assert argv[4:7] == [OMNIBUS.version_file, OMNIBUS.database_config, ""]
     assert argv[7] == "/var/lib/gitlab_fleet_upgrade/restore.json"
-    assert argv[8] == "/opt/gitlab/bin/gitlab-psql" and "-d" not in argv[8:]
+    assert argv[8] == "/var/opt/gitlab/gitlab-rails/etc"
+    assert argv[9] == "/opt/gitlab/bin/gitlab-psql" and "-d" not in argv[9:]
     named = _probe.command(OMNIBUS, {"main": "one", "ci": "two", "sec": "one"})
     assert named[5:7] == ["", "one two"]
 
