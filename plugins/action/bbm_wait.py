@@ -67,14 +67,11 @@ class ActionModule(ActionBase):
         status = read_status(self, self._variables, query)
         if status.get("failed"):
             return status
-        warned = False
         while True:
             for line in waiting.observe(status, time.monotonic()):
                 self._show(line)
-            late = waiting.late(now_here())
-            if late and not warned:
-                warned = True
-                self._show(late)
+            for warning in waiting.warnings(now_here()):
+                self._show(warning)
             result = {"status": status, **waiting.to_result()}
             if waiting.reached() or self._task.check_mode:
                 return result

@@ -89,6 +89,7 @@ class Waiting:
         self._newest: dict[str, t.Any] = {}
         self._version: GitLabVersion | None = None
         self._ignored: frozenset[str] = frozenset()
+        self._warned: set[str] = set()
         self._every = 1
         self._samples = 0
         self._elapsed = 0.0
@@ -146,8 +147,23 @@ class Waiting:
             return f"At the deadline {iso(limits.deadline)}, {self._what_is_left()}"
         return None
 
+    def warnings(self, moment: datetime) -> list[str]:
+        """Return what is to be said of the deadline, each kind once."""
+        found = {"late": self.late(moment), "unclear": self.unclear()}
+        news = {kind: words for kind, words in found.items() if words and kind not in self._warned}
+        self._warned |= set(news)
+        return list(news.values())
+
+    def unclear(self) -> str | None:
+        """Return a warning if some have no estimate, such as those that wait for their turn behind the others."""
+        unknown = [name for name in self.left() if self._seen[name]["eta_seconds"] is None]
+        if self._limits.deadline is None or not unknown:
+            return None
+        bases = "; ".join(dict.fromkeys(str(self._seen[name]["eta_basis"]) for name in unknown))
+        return f"whether the deadline {iso(self._limits.deadline)} is met cannot be told: {', '.join(unknown)}: {bases}"
+
     def late(self, moment: datetime) -> str | None:
-        """Return a warning if the estimate is past the deadline."""
+        """Return a warning if the longest of the estimates is past the deadline."""
         estimates = [migration["eta_seconds"] for migration in self._seen.values() if migration["eta_seconds"]]
         if self._limits.deadline is None or not estimates:
             return None

@@ -290,6 +290,22 @@ def test_the_history_is_bounded_and_has_both_ends(samples: int) -> None:
     assert [sample["at"] for sample in history] == sorted({sample["at"] for sample in history})
 
 
+def test_what_waits_for_its_turn_leaves_the_deadline_open() -> None:
+    behind = migration("main_2", eta_seconds=None, eta_basis="no estimate: it waits for its turn behind main_1")
+    limits = Limits(deadline=NOW + timedelta(minutes=15))
+    waiting, _lines = follow(limits, (0, status(migration(), behind)))
+    (words,) = waiting.warnings(NOW)
+    assert words == (
+        "whether the deadline 2026-11-20T08:15:00Z is met cannot be told: main_2: no estimate: it waits for its turn behind main_1"
+    )
+    assert waiting.warnings(NOW) == []
+    # That it is late is news all the same.
+    assert [words[:12] for words in waiting.warnings(NOW + timedelta(minutes=10))] == ["at this pace"]
+    waiting.observe(status(migration(), migration("main_2", state="finished")), 30)
+    assert waiting.unclear() is None
+    assert follow(Limits(), (0, status(behind)))[0].warnings(NOW) == []
+
+
 HERE = datetime(2026, 11, 20, 22, 15, 30, tzinfo=timezone(timedelta(hours=2)))
 
 
