@@ -25,7 +25,7 @@ sidekiq_waiting() {
   [ -e "$yml" ] || yml=$1/resque.yml
   socket=$(awk '/^[^ #]/ { inside = ($1 == "production:") }
     inside && $1 == "url:" { gsub(/["\047]/, "", $2); if (sub(/^unix:/, "", $2)) { sub(/^\/+/, "/", $2); print $2 }; exit }' "$yml" 2>/dev/null)
-  [ -S "$socket" ] || { echo "$yml names no Redis on this host"; return 1; }
+  case $socket in '' | [!/]* | *@*) echo "$yml names no Redis on this host"; return 1 ;; esac
   if grep -Eqs '^ *routing_rules: *(\[ *\[.*)?$' "$1/gitlab.yml"; then echo "routing_rules decide about the queues"; return 1; fi
   client=/opt/gitlab/embedded/bin/redis-cli
   [ -x "$client" ] || client=redis-cli
